@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+# What must be there stops the configuration with the Debian package to install; what may be there is found or left out.
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+
+function(sluice_require variable module package)
+  pkg_check_modules(${variable} IMPORTED_TARGET GLOBAL ${module})
+  if(NOT ${variable}_FOUND)
+    message(FATAL_ERROR "${module} is missing: apt-get install ${package}  (or run host/quickstart.sh, which installs everything)")
+  endif()
+endfunction()
+
+sluice_require(PCRE2 libpcre2-8 libpcre2-dev)
+sluice_require(LIBEVENT "libevent >= 2.1;libevent_pthreads" libevent-dev)
+sluice_require(JANSSON "jansson >= 2.13" libjansson-dev)
+sluice_require(SODIUM libsodium libsodium-dev)
+sluice_require(INIH inih libinih-dev)
+
+# Optional: cmocka decides whether tests are built unless SLUICE_TESTS says so.
+pkg_check_modules(CMOCKA QUIET IMPORTED_TARGET GLOBAL cmocka)
+
+# Optional backends: found here so that the summary can say what a machine lacks.
+pkg_check_modules(OPENCL QUIET OpenCL)
+find_path(XRT_INCLUDE_DIR xrt/xrt_device.h PATHS /opt/xilinx/xrt/include PATH_SUFFIXES xrt)

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/base/map_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int open_failed(const char *path, int why, struct error *err)
+{
+    char reason[128];
+    if (why == ENOENT || why == ENOTDIR)
+        return error_set(err, ERROR_NOT_FOUND, "%s: no such file (check the path)", path);
+    if (why == EACCES) return error_set(err, ERROR_IO, "%s: permission denied (make the file readable)", path);
+    return error_set(err, ERROR_IO, "%s: cannot open: %s", path, strerror_r(why, reason, sizeof reason));
+}
+
+/* What a file that is not regular is called; NULL for a regular one. */
+static const char *odd_kind(mode_t mode)
+{
+    if (S_ISREG(mode)) return NULL;
+    if (S_ISDIR(mode)) return "a directory";
+    if (S_ISFIFO(mode)) return "a pipe";
+    return "a device";
+}
+
+int map_file_open(const char *path, struct map_file *map, struct error *err)
+{
+    *map = (struct map_file){0};
+    /* O_NONBLOCK: opening a FIFO without a writer would wait for one. It does nothing to regular files. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0) return open_failed(path, errno, err);
+
+    int status = 0;
+    char reason[128];
+    struct stat about;
+    if (fstat(fd, &about) < 0) {
+        status = error_set(err, ERROR_IO, "%s: cannot read: %s", path, strerror_r(errno, reason, sizeof reason));
+        goto done;
+    }
+    const char *kind = odd_kind(about.st_mode);
+    if (kind) {
+        status = error_set(err, ERROR_BAD_FILE, "%s: is %s, not a file", path, kind);
+        goto done;
+    }
+    if (about.st_size <= 0) {
+        status = error_set(err, ERROR_BAD_FILE, "%s: the file is empty (was its download cut short?)", path);
+        goto done;
+    }
+    void *bytes = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (bytes == MAP_FAILED) {
+        status = error_set(err, ERROR_IO, "%s: cannot map: %s", path, strerror_r(errno, reason, sizeof reason));
+        goto done;
+    }
+    map->bytes = bytes;
+    map->size = (size_t)about.st_size;
+done:
+    close(fd);
+    return status;
+}
+
+void map_file_close(struct map_file *map)
+{
+    if (map->bytes) munmap((void *)(uintptr_t)map->bytes, map->size);
+    *map = (struct map_file){0};
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A whole file mapped read-only. The mapping is private, so the program can never change the file; somebody who
+ * truncates a mapped file makes its pages vanish (SIGBUS), which is why model files are replaced by rename, never in
+ * place.
+ */
+#ifndef SLUICE_BASE_MAP_FILE_H
+#define SLUICE_BASE_MAP_FILE_H
+
+#include "host/base/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct map_file {
+    const uint8_t *bytes; /* valid until map_file_close; NULL: nothing is mapped */
+    size_t size;
+};
+
+/*
+ * Maps path. ERROR_NOT_FOUND if there is no such file, ERROR_BAD_FILE if it is empty or no regular file, else ERROR_IO;
+ * the text names path. On error *map is {0}. Never blocks on a FIFO.
+ */
+int map_file_open(const char *path, struct map_file *map, struct error *err);
+void map_file_close(struct map_file *map); /* leaves {0}; a second call does nothing */
+
+#endif
