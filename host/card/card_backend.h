@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a backend gives to card.c. card.c has checked every argument before it calls: ranges lie inside one allocation,
+ * programs have passed card_check, events exist and none that a call waits for has failed. One thread calls.
+ *
+ * A backend whose calls do their work before they return leaves `wait` out, and its error return is the failure of the
+ * call's event. One that works behind the host's back keeps `event`, starts the work after the events in `after`, and
+ * answers for it in `wait`.
+ */
+#ifndef SLUICE_CARD_BACKEND_H
+#define SLUICE_CARD_BACKEND_H
+
+#include "host/card/card.h"
+
+struct card_backend_ops;
+
+/* First member of every backend's own struct. */
+struct card_backend {
+    const struct card_backend_ops *ops;
+};
+
+/* Where allocations lie: bytes from address to the end of the allocation that holds it; 0 if none does. */
+struct card_extents {
+    uint64_t (*extent)(const void *context, card_addr address);
+    const void *context;
+};
+
+/* The event of a call and those it comes after. */
+struct card_order {
+    card_event event;
+    const card_event *after; /* borrowed for the call */
+    unsigned n_after;
+};
+
+struct card_backend_ops {
+    const char *name; /* what card_open asks for */
+
+    /* Opens the card. extents stays valid until close. *out is owned by card.c: close. */
+    int (*open)(const struct card_options *options, const struct card_extents *extents, struct card_backend **out,
+                struct error *err);
+    /* Waits for what runs, releases everything. */
+    void (*close)(struct card_backend *backend);
+    /* Fills info but for `backend` and bytes_free. Sizes and formats never change after open. */
+    void (*describe)(const struct card_backend *backend, struct card_info *info);
+    /* Adds what programs did since open: descriptors, weight_bytes, kv_bytes, multiply_adds, cycles. */
+    void (*count)(const struct card_backend *backend, struct card_counters *counters);
+    int (*write)(struct card_backend *backend, const struct card_order *order, card_addr dst, const void *src,
+                 size_t bytes, struct error *err);
+    int (*read)(struct card_backend *backend, const struct card_order *order, void *dst, card_addr src, size_t bytes,
+                struct error *err);
+    int (*submit)(struct card_backend *backend, const struct card_order *order, const struct card_descriptor *program,
+                  unsigned n_descriptors, struct error *err);
+
+    /* (optional: calls have finished when they return) As card_wait. */
+    int (*wait)(struct card_backend *backend, card_event event, unsigned timeout_ms, struct error *err);
+    /* (optional: nothing to do) The range was freed; its content may go. */
+    void (*released)(struct card_backend *backend, card_addr address, uint64_t bytes);
+    /* (optional: no sensors) */
+    int (*read_sensors)(struct card_backend *backend, struct card_sensors *sensors, struct error *err);
+    /* (optional: nothing to do) All allocations are gone already. */
+    int (*reset)(struct card_backend *backend, struct error *err);
+    /* (optional: ERROR_UNSUPPORTED) */
+    int (*load_bitstream)(struct card_backend *backend, const char *path, struct error *err);
+};
+
+extern const struct card_backend_ops card_sim_ops, card_ref_ops;
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/card/card_host_memory.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int host_memory_open(struct host_memory_card *card, const struct card_backend_ops *ops,
+                     const struct card_options *options, const struct card_extents *extents, struct error *err)
+{
+    card->base.ops = ops;
+    return sim_memory_open(&card->memory, options->memory_bytes, extents->extent, extents->context, err);
+}
+
+void host_memory_close(struct host_memory_card *card) { sim_memory_close(&card->memory); }
+
+void host_memory_describe(const struct host_memory_card *card, struct card_info *info)
+{
+    info->n_banks = card->memory.n_banks;
+    for (unsigned b = 0; b < info->n_banks; b++) {
+        snprintf(info->bank[b].name, sizeof info->bank[b].name, "%s", card->memory.bank[b].name);
+        info->bank[b].bytes = card->memory.bank[b].bytes;
+    }
+}
+
+void host_memory_count(const struct card_backend *backend, struct card_counters *counters)
+{
+    const struct sim_account *account = &((const struct host_memory_card *)(const void *)backend)->account;
+    counters->descriptors += account->descriptors;
+    counters->weight_bytes += account->weight_bytes;
+    counters->kv_bytes += account->kv_bytes;
+    counters->multiply_adds += account->multiply_adds;
+}
+
+static int lost(struct error *err)
+{
+    return error_set(err, ERROR_INTERNAL, "card memory: range outside an allocation");
+}
+
+int host_memory_write(struct card_backend *backend, const struct card_order *order, card_addr dst, const void *src,
+                      size_t bytes, struct error *err)
+{
+    (void)order;
+    uint8_t *to = sim_memory_at(&host_memory_of(backend)->memory, dst, bytes);
+    if (!to) return lost(err);
+    memcpy(to, src, bytes);
+    return 0;
+}
+
+int host_memory_read(struct card_backend *backend, const struct card_order *order, void *dst, card_addr src,
+                     size_t bytes, struct error *err)
+{
+    (void)order;
+    const uint8_t *from = sim_memory_at(&host_memory_of(backend)->memory, src, bytes);
+    if (!from) return lost(err);
+    memcpy(dst, from, bytes);
+    return 0;
+}
+
+void host_memory_released(struct card_backend *backend, card_addr address, uint64_t bytes)
+{
+    sim_memory_discard(&host_memory_of(backend)->memory, address, bytes);
+}

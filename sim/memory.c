@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sim/memory.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define BANK_STEP (UINT64_C(1) << 21) /* bank sizes are whole huge pages */
+
+/* MemAvailable of /proc/meminfo, which counts what the page cache would give back; all memory where there is none. */
+static uint64_t bytes_available(void)
+{
+    uint64_t kib = 0;
+    FILE *file = fopen("/proc/meminfo", "re");
+    if (file) {
+        char line[128];
+        while (fgets(line, sizeof line, file)) {
+            if (sscanf(line, "MemAvailable: %" SCNu64 " kB", &kib) == 1) break;
+        }
+        fclose(file);
+    }
+    if (kib > 0) return kib * 1024;
+    long pages = sysconf(_SC_PHYS_PAGES);
+    long page = sysconf(_SC_PAGESIZE);
+    return pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
+}
+
+/* What RLIMIT_AS (ulimit -v) still lets this process map. */
+static uint64_t bytes_mappable(void)
+{
+    struct rlimit limit;
+    uint64_t pages = 0;
+    if (getrlimit(RLIMIT_AS, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY) return UINT64_MAX;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file) {
+        if (fscanf(file, "%" SCNu64, &pages) != 1) pages = 0;
+        fclose(file);
+    }
+    uint64_t used = pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    return limit.rlim_cur > used ? limit.rlim_cur - used : 0;
+}
+
+/* Three quarters of what there is: the rest is for the process and for the page cache under the model file. */
+static uint64_t default_bytes(void)
+{
+    uint64_t available = bytes_available(), mappable = bytes_mappable();
+    return (available < mappable ? available : mappable) / 4 * 3;
+}
+
+int sim_memory_open(struct sim_memory *memory, uint64_t bytes, sim_extent_fn *extent, const void *context,
+                    struct error *err)
+{
+    memset(memory, 0, sizeof *memory);
+    if (bytes == 0) bytes = default_bytes();
+    if (bytes < BANK_STEP) bytes = BANK_STEP;
+    bytes = bytes / BANK_STEP * BANK_STEP;
+    if (bytes > CARD_ADDR_OFFSET(UINT64_MAX) || bytes > SIZE_MAX) {
+        return error_set(err, ERROR_TOO_LARGE, "card memory: %" PRIu64 " bytes are more than one bank can address",
+                         bytes);
+    }
+    void *base = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED) {
+        return error_set(err, ERROR_NO_MEMORY,
+                         "card memory: cannot reserve %" PRIu64 " MiB: %s (ask for less: --card-memory)", bytes >> 20,
+                         strerror(errno));
+    }
+    memory->n_banks = 1;
+    snprintf(memory->bank[0].name, sizeof memory->bank[0].name, "memory");
+    memory->bank[0].base = base;
+    memory->bank[0].bytes = bytes;
+    memory->extent = extent;
+    memory->context = context;
+    return 0;
+}
+
+void sim_memory_close(struct sim_memory *memory)
+{
+    for (unsigned b = 0; b < memory->n_banks; b++) munmap(memory->bank[b].base, (size_t)memory->bank[b].bytes);
+    memory->n_banks = 0;
+}
+
+void sim_memory_discard(struct sim_memory *memory, card_addr address, uint64_t bytes)
+{
+    const struct sim_bank *bank = &memory->bank[CARD_ADDR_BANK(address)];
+    madvise(bank->base + CARD_ADDR_OFFSET(address), (size_t)bytes, MADV_DONTNEED); /* failure costs memory only */
+}
+
+uint8_t *sim_memory_at(const struct sim_memory *memory, card_addr address, uint64_t bytes)
+{
+    if (bytes == 0 || memory->extent(memory->context, address) < bytes) return NULL;
+    return memory->bank[CARD_ADDR_BANK(address)].base + CARD_ADDR_OFFSET(address);
+}
