@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Blocks of tensor data to float32. Layouts and the order of operations are those of ggml's quantization formats
+ * (block structs in ggml-common.h, reference decoding in gguf-py's quants.py); f16 is IEEE 754 binary16.
+ *
+ *   type  elements  offset size content                                          value of element i
+ *   Q4_0        32  0 2 f16 d; 2 16 nibbles (low: i < 16, high: i >= 16)         d * (q - 8)
+ *   Q4_1        32  0 2 f16 d; 2 2 f16 m; 4 16 nibbles                           d * q + m
+ *   Q5_0        32  0 2 f16 d; 2 4 u32, bit i = bit 4 of q; 6 16 nibbles         d * (q - 16)
+ *   Q5_1        32  0 2 f16 d; 2 2 f16 m; 4 4 u32 of bits 4; 8 16 nibbles        d * q + m
+ *   Q8_0        32  0 2 f16 d; 2 32 i8 q                                         d * q
+ *   Q4_K       256  0 2 f16 d; 2 2 f16 dmin; 4 12 packed scales and minima;
+ *                   16 128 nibbles: 32 bytes hold two groups of 32 (low, high)   (d * scale) * q - (dmin * min)
+ *   Q5_K       256  as Q4_K up to 16; 16 32 bits 4 (bit g of byte j: group g);
+ *                   48 128 nibbles                                               as Q4_K
+ *   Q6_K       256  0 128 low nibbles; 128 64 bits 4..5; 192 16 i8 scale;
+ *                   208 2 f16 d; one scale for each 16 elements                  (d * scale) * (q - 32)
+ */
+#include "host/base/bytes.h"
+#include "host/base/vector_clones.h"
+#include "host/model/gguf.h"
+
+/* Without branches, so that a loop over it becomes vector instructions. Not-a-number keeps its fraction. */
+static inline float load_f16(const uint8_t *bytes)
+{
+    uint32_t half = load_u16(bytes), magnitude = half & 0x7fffu, sign = (half & 0x8000u) << 16;
+    uint32_t normal = (magnitude << 13) + (112u << 23);
+    /* A subnormal counts units of 2^-24: as the fraction of a number with exponent -14, less the leading one; exact. */
+    uint32_t small = bits_of_float(float_of_bits((magnitude << 13) + (113u << 23)) - 0x1p-14f);
+    uint32_t is_small = 0u - (magnitude < 0x0400u), is_special = 0u - (magnitude > 0x7bffu); /* masks */
+    return float_of_bits((small & is_small) | (normal & ~is_small) | (is_special & 0x7f800000u) | sign);
+}
+
+static void decode_f32(const uint8_t *in, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i++) out[i] = load_f32(in + 4 * i);
+}
+
+VECTOR_CLONES
+static void decode_f16(const uint8_t *restrict in, size_t n, float *restrict out)
+{
+    for (; n >= 16; n -= 16, in += 32, out += 16)
+        for (size_t i = 0; i < 16; i++) out[i] = load_f16(in + 2 * i);
+    for (size_t i = 0; i < n; i++) out[i] = load_f16(in + 2 * i);
+}
+
+static void decode_bf16(const uint8_t *in, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i++) out[i] = float_of_bits((uint32_t)load_u16(in + 2 * i) << 16);
+}
+
+static void decode_q4_0(const uint8_t *in, size_t n, float *out)
+{
+    for (; n; n -= 32, in += 18, out += 32) {
+        float d = load_f16(in);
+        for (int j = 0; j < 16; j++) {
+            out[j] = d * (float)((in[2 + j] & 15) - 8);
+            out[j + 16] = d * (float)((in[2 + j] >> 4) - 8);
+        }
+    }
+}
+
+static void decode_q4_1(const uint8_t *in, size_t n, float *out)
+{
+    for (; n; n -= 32, in += 20, out += 32) {
+        float d = load_f16(in), m = load_f16(in + 2);
+        for (int j = 0; j < 16; j++) {
+            out[j] = d * (float)(in[4 + j] & 15) + m;
+            out[j + 16] = d * (float)(in[4 + j] >> 4) + m;
+        }
+    }
+}
+
+/* Element i of 32 five-bit values: a nibble and bit i of high. */
+static int five_bits(const uint8_t *nibbles, uint32_t high, int i)
+{
+    int low = i < 16 ? nibbles[i] & 15 : nibbles[i - 16] >> 4;
+    return low | (int)(high >> i & 1) << 4;
+}
+
+static void decode_q5_0(const uint8_t *in, size_t n, float *out)
+{
+    for (; n; n -= 32, in += 22, out += 32) {
+        float d = load_f16(in);
+        uint32_t high = load_u32(in + 2);
+        for (int i = 0; i < 32; i++) out[i] = d * (float)(five_bits(in + 6, high, i) - 16);
+    }
+}
+
+static void decode_q5_1(const uint8_t *in, size_t n, float *out)
+{
+    for (; n; n -= 32, in += 24, out += 32) {
+        float d = load_f16(in), m = load_f16(in + 2);
+        uint32_t high = load_u32(in + 4);
+        for (int i = 0; i < 32; i++) out[i] = d * (float)five_bits(in + 8, high, i) + m;
+    }
+}
+
+static void decode_q8_0(const uint8_t *in, size_t n, float *out)
+{
+    for (; n; n -= 32, in += 34, out += 32) {
+        float d = load_f16(in);
+        for (int i = 0; i < 32; i++) out[i] = d * (float)(int8_t)in[2 + i];
+    }
+}
+
+/*
+ * Scale and minimum of group 0..7, six bits each. Bytes 0..3 hold the scales and 4..7 the minima of groups 0..3 in their low
+ * six bits; bytes 8..11 hold the low nibbles of groups 4..7 (scale low, minimum high), whose upper two bits are the top
+ * bits of bytes 0..3 and 4..7.
+ */
+static void group_scale(const uint8_t packed[12], int group, float *scale, float *minimum)
+{
+    if (group < 4) {
+        *scale = (float)(packed[group] & 63);
+        *minimum = (float)(packed[group + 4] & 63);
+    } else {
+        *scale = (float)((packed[group + 4] & 15) | (packed[group - 4] >> 6) << 4);
+        *minimum = (float)((packed[group + 4] >> 4) | (packed[group] >> 6) << 4);
+    }
+}
+
+/* Q4_K and Q5_K: high is NULL or the 32 bytes with bit 4 of each element. */
+static void decode_k_block(const uint8_t *header, const uint8_t *high, const uint8_t *nibbles, float *out)
+{
+    float d = load_f16(header), dmin = load_f16(header + 2);
+    for (int group = 0; group < 8; group++) {
+        float scale, minimum;
+        group_scale(header + 4, group, &scale, &minimum);
+        scale = d * scale;
+        minimum = dmin * minimum;
+        const uint8_t *quants = nibbles + group / 2 * 32;
+        for (int j = 0; j < 32; j++) {
+            int q = group % 2 ? quants[j] >> 4 : quants[j] & 15;
+            if (high) q |= (high[j] >> group & 1) << 4;
+            out[group * 32 + j] = scale * (float)q - minimum;
+        }
+    }
+}
+
+static void decode_q4_k(const uint8_t *in, size_t n, float *out)
+{
+    for (; n; n -= 256, in += 144, out += 256) decode_k_block(in, NULL, in + 16, out);
+}
+
+static void decode_q5_k(const uint8_t *in, size_t n, float *out)
+{
+    for (; n; n -= 256, in += 176, out += 256) decode_k_block(in, in + 16, in + 48, out);
+}
+
+/* Each half of 128 elements has 64 bytes of nibbles and 32 bytes of upper bits; 32 elements share a bit position. */
+static void decode_q6_k(const uint8_t *in, size_t n, float *out)
+{
+    for (; n; n -= 256, in += 210, out += 256) {
+        float d = load_f16(in + 208);
+        for (int i = 0; i < 256; i++) {
+            int half = i / 128, quarter = i % 128 / 32, j = i % 32;
+            uint8_t nibbles = in[half * 64 + quarter % 2 * 32 + j];
+            int low = quarter < 2 ? nibbles & 15 : nibbles >> 4;
+            int high = in[128 + half * 32 + j] >> (2 * quarter) & 3;
+            out[i] = d * (float)(int8_t)in[192 + i / 16] * (float)((low | high << 4) - 32);
+        }
+    }
+}
+
+void gguf_decode(enum gguf_tensor_type type, const uint8_t *bytes, size_t n_elements, float *out)
+{
+    switch ((unsigned)type) {
+    case GGUF_F32: decode_f32(bytes, n_elements, out); break;
+    case GGUF_F16: decode_f16(bytes, n_elements, out); break;
+    case GGUF_BF16: decode_bf16(bytes, n_elements, out); break;
+    case GGUF_Q4_0: decode_q4_0(bytes, n_elements, out); break;
+    case GGUF_Q4_1: decode_q4_1(bytes, n_elements, out); break;
+    case GGUF_Q5_0: decode_q5_0(bytes, n_elements, out); break;
+    case GGUF_Q5_1: decode_q5_1(bytes, n_elements, out); break;
+    case GGUF_Q8_0: decode_q8_0(bytes, n_elements, out); break;
+    case GGUF_Q4_K: decode_q4_k(bytes, n_elements, out); break;
+    case GGUF_Q5_K: decode_q5_k(bytes, n_elements, out); break;
+    case GGUF_Q6_K: decode_q6_k(bytes, n_elements, out); break;
+    default:
+        for (size_t i = 0; i < n_elements; i++) out[i] = float_of_bits(0x7fc00000u);
+    }
+}
