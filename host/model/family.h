@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A family is one way of putting layers together: how to read its hyperparameters, which tensors it has, and how to
+ * write the card program of a step. One file each in families/; a new one is declared below and stands in the table of family.c.
+ */
+#ifndef SLUICE_MODEL_FAMILY_H
+#define SLUICE_MODEL_FAMILY_H
+
+#include "host/model/model.h"
+#include "host/model/planner.h"
+
+struct family {
+    const char *architecture; /* general.architecture in the file */
+    /* Reads what is special to the family into config (the common part is filled already). 0 or an error. */
+    int (*configure)(const struct gguf *file, struct model_config *config, struct error *err);
+    /* Declares every tensor with its shape through tensor_table_add (tensor_table.h). */
+    void (*declare)(const struct model_config *config, struct tensor_table *table);
+    /* Writes the program of one step into the planner. Cannot fail: sizes were fixed when step memory was opened. */
+    void (*plan)(struct planner *planner);
+};
+
+/* families/ */
+extern const struct family family_llama, family_qwen2, family_qwen3, family_qwen3moe;
+
+/* By general.architecture; NULL if there is none. */
+const struct family *family_find(struct gguf_string architecture);
+
+/* Names of all families, NULL at the end; static storage. */
+const char *const *family_names(void);
+
+#endif

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/base/memory.h"
+#include "host/model/model_config.h"
+#include "host/model/model_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* demo_model.S */
+extern const uint8_t sluice_demo_model[], sluice_demo_model_end[];
+
+static int unsupported_architecture(struct gguf_string architecture, struct error *err)
+{
+    char list[200] = "";
+    size_t length = 0;
+    for (const char *const *name = family_names(); *name != NULL && length < sizeof list; name++)
+        length += (size_t)snprintf(list + length, sizeof list - length, "%s%s", length ? ", " : "", *name);
+    int shown = architecture.length < 64 ? (int)architecture.length : 64;
+    return error_set(err, ERROR_UNSUPPORTED, "architecture \"%.*s\" is not supported (supported: %s)", shown,
+                     architecture.bytes, list);
+}
+
+static int find_family(const struct gguf *file, const struct family **family, struct error *err)
+{
+    struct gguf_string architecture;
+    int found = gguf_get_string(file, "general.architecture", &architecture, err);
+    if (found < 0) return found;
+    if (found == 0) return error_set(err, ERROR_BAD_FILE, "the header has no general.architecture");
+    *family = family_find(architecture);
+    return *family != NULL ? 0 : unsupported_architecture(architecture, err);
+}
+
+/* "dir/name-00001-of-00003.gguf" is "name". */
+static void set_name(struct model *model, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *base = slash != NULL ? slash + 1 : path;
+    size_t length = strlen(base);
+    unsigned part, parts;
+    int end = 0;
+    if (length >= 5 && strcmp(base + length - 5, ".gguf") == 0) length -= 5;
+    if (length > 15 && sscanf(base + length - 15, "-%5u-of-%5u%n", &part, &parts, &end) == 2 && end == 15) length -= 15;
+    if (length == 0) base = "model", length = strlen(base);
+    if (length >= sizeof model->name) length = sizeof model->name - 1;
+    memcpy(model->name, base, length);
+    model->name[length] = '\0';
+}
+
+/* The file's side of everything: family, hyperparameters, tensors. */
+static int model_read(struct model *model, struct error *err)
+{
+    int result = find_family(model->file, &model->family, err);
+    if (result == 0) result = model_config_read(model->file, model->family, &model->config, err);
+    if (result == 0) result = tensor_table_init(&model->table, model->config.n_layers, err);
+    if (result < 0) return result;
+    model->family->declare(&model->config, &model->table);
+    result = tensor_table_resolve(&model->table, model->file, model->family->architecture, err);
+    if (result < 0) return result;
+    for (size_t i = 0; i < model->table.n_entries; i++)
+        if (model->table.entries[i].tensor != NULL) model->weight_bytes += model->table.entries[i].tensor->n_bytes;
+    /* Tied embeddings: the embedding is the output matrix too, and on the card it is there as that. */
+    struct tensor_entry *output = &model->table.entries[TENSOR_OUTPUT];
+    if (output->tensor == NULL) output->tensor = model->table.entries[TENSOR_TOKEN_EMBD].tensor;
+    return 0;
+}
+
+/* Takes over file, also on error. */
+static int model_of_file(struct gguf *file, const char *name, struct model **out, struct error *err)
+{
+    struct model *model = memory_array(1, sizeof *model);
+    if (model == NULL) {
+        gguf_close(file);
+        return error_set(err, ERROR_NO_MEMORY, "%s: out of memory", name);
+    }
+    model->file = file;
+    set_name(model, name);
+    int result = model_read(model, err);
+    if (result < 0) {
+        error_prefix(err, "%s", name);
+        model_close(model);
+        return result;
+    }
+    *out = model;
+    return 0;
+}
+
+int model_open_memory(const void *bytes, size_t n_bytes, const char *name, struct model **out, struct error *err)
+{
+    struct gguf *file;
+    int result = gguf_open_memory(bytes, n_bytes, name, &file, err);
+    return result < 0 ? result : model_of_file(file, name, out, err);
+}
+
+int model_open(const char *path, struct model **out, struct error *err)
+{
+    if (path == NULL) {
+        size_t n_bytes = (size_t)(sluice_demo_model_end - sluice_demo_model);
+        return model_open_memory(sluice_demo_model, n_bytes, "sluice-demo", out, err);
+    }
+    struct gguf *file;
+    int result = gguf_open(path, &file, err);
+    return result < 0 ? result : model_of_file(file, path, out, err);
+}
+
+void model_close(struct model *model)
+{
+    if (model == NULL) return;
+    tensor_table_release(&model->table);
+    gguf_close(model->file);
+    free(model);
+}
+
+const struct gguf *model_file(const struct model *model) { return model->file; }
+const struct model_config *model_get_config(const struct model *model) { return &model->config; }
+const struct family *model_family(const struct model *model) { return model->family; }
+const char *model_name(const struct model *model) { return model->name; }
+uint64_t model_weight_bytes(const struct model *model) { return model->weight_bytes; }
+
+void model_embed(const struct model *model, uint32_t token, float *out)
+{
+    const struct gguf_tensor *table = model->table.entries[TENSOR_TOKEN_EMBD].tensor;
+    size_t row_bytes =
+        (size_t)(model->config.d_model / gguf_block_elements(table->type)) * gguf_block_bytes(table->type);
+    gguf_decode(table->type, table->data + token * row_bytes, model->config.d_model, out);
+}

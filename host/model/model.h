@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A model: hyperparameters and tensors of a GGUF file, checked against its family, and the same model on a card.
+ *
+ * struct model is the file's side: opened, checked, nothing copied. struct loaded_model is the card's side: every
+ * matrix packed into the card layout in card memory. The family's planner writes card programs over it.
+ */
+#ifndef SLUICE_MODEL_MODEL_H
+#define SLUICE_MODEL_MODEL_H
+
+#include "host/card/card.h"
+#include "host/model/gguf.h"
+
+struct family; /* host/model/family.h */
+
+enum rope_scaling { ROPE_SCALING_NONE, ROPE_SCALING_LINEAR };
+
+struct model_config {
+    uint32_t n_layers, d_model, n_heads, n_kv_heads, head_dim, d_ff, n_vocab;
+    uint32_t n_experts, n_experts_used, d_expert_ff; /* 0 in dense models */
+    uint32_t context_length;                         /* what the model was trained for */
+    uint32_t rope_dims;
+    uint32_t attention_window; /* a token sees the last this many; 0: all */
+    float norm_epsilon, rope_theta;
+    enum rope_scaling rope_scaling;
+    float rope_scaling_factor; /* with ROPE_SCALING_LINEAR */
+};
+
+struct model; /* opaque */
+
+/*
+ * Opens path, or the embedded demo model if path is NULL: reads the header, recognises the family, checks that every tensor is
+ * there with the right shape (all that are missing are listed) and that the vocabulary fits. *out is owned: model_close.
+ * ERROR_UNSUPPORTED names architecture or tensor type and what is supported.
+ */
+int model_open(const char *path, struct model **out, struct error *err);
+int model_open_memory(const void *bytes, size_t n_bytes, const char *name, struct model **out, struct error *err);
+void model_close(struct model *model); /* NULL is allowed; no loaded_model of it may be open */
+
+const struct gguf *model_file(const struct model *model);
+const struct model_config *model_get_config(const struct model *model);
+const struct family *model_family(const struct model *model);
+/* For people and for the API's model id: the file's base name without ".gguf" and split suffix, or "sluice-demo". */
+const char *model_name(const struct model *model);
+uint64_t model_weight_bytes(const struct model *model);
+
+/* Row `token` of the embedding as float32[d_model], decoded exactly. token < n_vocab. */
+void model_embed(const struct model *model, uint32_t token, float *out);
+
+/* Called on the loading thread with bytes of weights done and to do. Non-zero cancels the load (ERROR_CANCELLED). */
+typedef int (*model_progress)(void *context, uint64_t done, uint64_t total);
+
+struct model_load_options {
+    model_progress progress; /* may be NULL */
+    void *progress_context;
+    unsigned threads; /* for repacking; 0: one per core */
+};
+
+/* One matrix that could not keep its file's values (F32, F16 or BF16 that became INT8). */
+struct model_conversion {
+    unsigned n_tensors;
+    double relative_rms_error; /* of all converted tensors together: rms(error) / rms(value) */
+    char worst_name[64];
+    double worst_relative_rms_error;
+};
+
+/*
+ * What model_load takes of a card whose struct card_info has these weight_formats, in bytes and exactly: the experts'
+ * slots, and everything else. ERROR_UNSUPPORTED names a tensor that such a card has no format for.
+ */
+struct model_card_needs {
+    uint64_t expert_bytes, other_bytes;
+};
+int model_card_needs(const struct model *model, uint32_t weight_formats, struct model_card_needs *needs,
+                     struct error *err);
+
+struct loaded_model; /* opaque to all but host/model */
+
+/* Packs all weights into card memory. card and model are borrowed until loaded_model_close. */
+int model_load(const struct model *model, struct card *card, const struct model_load_options *options,
+               struct loaded_model **out, struct error *err);
+void loaded_model_close(struct loaded_model *loaded); /* NULL is allowed; frees its card memory */
+const struct model_conversion *loaded_model_conversion(const struct loaded_model *loaded); /* n_tensors 0: none */
+const struct model *loaded_model_source(const struct loaded_model *loaded);
+struct card *loaded_model_card(const struct loaded_model *loaded); /* borrowed: the card given to model_load */
+uint64_t loaded_model_card_bytes(const struct loaded_model *loaded);
+
+/*
+ * The working memory on the card for steps of up to max_tokens tokens and max_logit_rows rows of logits, and the page pools of
+ * n_pages pages (for all layers). Owned by the caller: step_memory_close.
+ */
+struct step_memory;
+struct step_limits {
+    uint32_t max_tokens, max_logit_rows, n_pages;
+    uint32_t max_pages_in_tables; /* sum of the page-table lengths of the sequences of one step */
+    unsigned kv_format;           /* enum card_format */
+};
+int step_memory_open(const struct loaded_model *loaded, const struct step_limits *limits, struct step_memory **out,
+                     struct error *err);
+void step_memory_close(struct step_memory *memory);
+
+/* Bytes on the card: of one page (all layers), and of the rest of step memory for these limits. */
+uint64_t model_page_bytes(const struct model *model, unsigned kv_format);
+uint64_t model_step_bytes(const struct model *model, const struct step_limits *limits);
+
+/*
+ * One step: n_tokens tokens of any sequences. batch[i] says position and first page entry of token i (see
+ * card_program.h); pages is the concatenation of the page tables. logit_rows are indexes of the tokens whose logits
+ * are wanted, ascending.
+ */
+struct step {
+    uint32_t n_tokens;
+    const uint32_t *tokens;
+    const struct card_batch_token *batch;
+    uint32_t n_pages;
+    const uint32_t *pages;
+    uint32_t n_logit_rows;
+    const uint32_t *logit_rows;
+};
+
+/*
+ * Embeds, plans, runs and reads back: logits[n_logit_rows][n_vocab]. Allocates nothing. On ERROR_CARD the KV pages of
+ * the step's sequences are undefined. This is the only way that a token is computed.
+ */
+int model_step(struct loaded_model *loaded, struct step_memory *memory, const struct step *step, float *logits,
+               struct error *err);
+
+#endif

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A cell is what one row has in one block of the card layout: 64 or 256 columns. Each type has one function that moves a
+ * cell; all of them only move bits, save the one for float types. GGUF block formats: ggml-common.h and gguf_decode.c.
+ */
+#include "host/model/pack.h"
+
+#include "host/base/bytes.h"
+#include "host/base/vector_clones.h"
+#include "kernels/abi/card_math.h"
+
+#include <math.h>
+#include <string.h>
+
+#define LOW_NIBBLES 0x0f0f0f0fu
+#define NIBBLE_GROUP_BYTES 256u /* of a 4-bit group: 32 columns of 16 rows */
+#define BYTE_GROUP_BYTES 512u   /* of an 8-bit group */
+#define K_GROUPS 8u             /* groups in a block of 256 columns */
+#define K_NIBBLES 320u          /* offset of the 4-bit groups in the Q4_K, Q5_K and Q6_K blocks */
+#define K_HIGH_BITS 2368u       /* offset of the bits above them */
+
+/* n_groups (of 32 columns) at source go to row `row` of block. True if a scale is infinite or not a number. */
+typedef bool cell_function(const uint8_t *source, unsigned n_groups, uint8_t *block, unsigned row);
+
+/* Copies half i of a block's header to entry `row` of the list of 16 at list; true if it is not finite. */
+static bool put_half(const uint8_t *source, uint8_t *list, unsigned row)
+{
+    uint16_t half = load_u16(source);
+    store_u16(list + 2 * row, half);
+    return (half & 0x7c00u) == 0x7c00u;
+}
+
+/* 16 bytes with columns 0..15 in the low and 16..31 in the high nibbles, to one row of a 4-bit group. */
+static void put_nibbles(const uint8_t *source, uint8_t *group, unsigned row)
+{
+    for (unsigned half = 0; half < 2; half++) {
+        uint32_t first = load_u32(source + 8 * half), second = load_u32(source + 8 * half + 4);
+        uint8_t *low = group + half * CARD_WORD_BYTES + 4 * row;
+        store_u32(low, (first & LOW_NIBBLES) | (second & LOW_NIBBLES) << 4);
+        store_u32(low + 2 * CARD_WORD_BYTES, (first >> 4 & LOW_NIBBLES) | (second & ~LOW_NIBBLES));
+    }
+}
+
+/* The low (shift 0) or high (shift 4) nibbles of 32 bytes are columns 0..31. */
+static void put_nibble_plane(const uint8_t *source, unsigned shift, uint8_t *group, unsigned row)
+{
+    for (unsigned word = 0; word < 4; word++) {
+        uint32_t first = load_u32(source + 8 * word) >> shift & LOW_NIBBLES;
+        uint32_t second = load_u32(source + 8 * word + 4) >> shift & LOW_NIBBLES;
+        store_u32(group + word * CARD_WORD_BYTES + 4 * row, first | second << 4);
+    }
+}
+
+static void put_bytes(const uint8_t values[CARD_GROUP_COLS], uint8_t *group, unsigned row)
+{
+    for (unsigned word = 0; word < 8; word++) memcpy(group + word * CARD_WORD_BYTES + 4 * row, values + 4 * word, 4);
+}
+
+static bool cell_q4_0(const uint8_t *source, unsigned n_groups, uint8_t *block, unsigned row)
+{
+    bool bad = false;
+    for (unsigned g = 0; g < n_groups; g++, source += 18) {
+        bad |= put_half(source, block + 32 * g, row);
+        put_nibbles(source + 2, block + 64 + NIBBLE_GROUP_BYTES * g, row);
+    }
+    return bad;
+}
+
+static bool cell_q4_1(const uint8_t *source, unsigned n_groups, uint8_t *block, unsigned row)
+{
+    bool bad = false;
+    for (unsigned g = 0; g < n_groups; g++, source += 20) {
+        bad |= put_half(source, block + 32 * g, row);
+        bad |= put_half(source + 2, block + 64 + 32 * g, row);
+        put_nibbles(source + 4, block + 128 + NIBBLE_GROUP_BYTES * g, row);
+    }
+    return bad;
+}
+
+/* Four bits, one in each byte's bit 4, from bits 0..3. */
+static uint32_t spread_bits(uint32_t bits)
+{
+    return (bits & 1u) << 4 | (bits & 2u) << 11 | (bits & 4u) << 18 | (bits & 8u) << 25;
+}
+
+/* The 32 five-bit values of Q5_0 and Q5_1: bit 4 of column c is bit c of the word, the rest are nibbles as in Q4_0. */
+static void five_bit_values(const uint8_t *high, const uint8_t *nibbles, uint8_t values[CARD_GROUP_COLS])
+{
+    uint32_t bits = load_u32(high);
+    for (unsigned i = 0; i < 4; i++) {
+        uint32_t pair = load_u32(nibbles + 4 * i);
+        store_u32(values + 4 * i, (pair & LOW_NIBBLES) | spread_bits(bits >> 4 * i));
+        store_u32(values + 16 + 4 * i, (pair >> 4 & LOW_NIBBLES) | spread_bits(bits >> (16 + 4 * i)));
+    }
+}
+
+static bool cell_q5_0(const uint8_t *source, unsigned n_groups, uint8_t *block, unsigned row)
+{
+    bool bad = false;
+    for (unsigned g = 0; g < n_groups; g++, source += 22) {
+        uint8_t values[CARD_GROUP_COLS];
+        bad |= put_half(source, block + 32 * g, row);
+        five_bit_values(source + 2, source + 6, values);
+        for (unsigned c = 0; c < CARD_GROUP_COLS; c++) values[c] = (uint8_t)(values[c] - 16);
+        put_bytes(values, block + 64 + BYTE_GROUP_BYTES * g, row);
+    }
+    return bad;
+}
+
+static bool cell_q5_1(const uint8_t *source, unsigned n_groups, uint8_t *block, unsigned row)
+{
+    bool bad = false;
+    for (unsigned g = 0; g < n_groups; g++, source += 24) {
+        uint8_t values[CARD_GROUP_COLS];
+        bad |= put_half(source, block + 32 * g, row);
+        bad |= put_half(source + 2, block + 64 + 32 * g, row);
+        five_bit_values(source + 4, source + 8, values);
+        put_bytes(values, block + 128 + BYTE_GROUP_BYTES * g, row);
+    }
+    return bad;
+}
+
+static bool cell_q8_0(const uint8_t *source, unsigned n_groups, uint8_t *block, unsigned row)
+{
+    bool bad = false;
+    for (unsigned g = 0; g < n_groups; g++, source += 34) {
+        bad |= put_half(source, block + 32 * g, row);
+        put_bytes(source + 2, block + 64 + BYTE_GROUP_BYTES * g, row);
+    }
+    return bad;
+}
+
+/* The header of Q4_K and Q5_K: d, dmin, then eight 6-bit scales and minima in 12 bytes. */
+static bool put_k_header(const uint8_t *source, uint8_t *block, unsigned row)
+{
+    const uint8_t *packed = source + 4;
+    bool bad = put_half(source, block, row);
+    bad |= put_half(source + 2, block + 32, row);
+    for (unsigned g = 0; g < K_GROUPS; g++) {
+        unsigned scale, min;
+        if (g < 4) {
+            scale = packed[g] & 63u;
+            min = packed[g + 4] & 63u;
+        } else {
+            scale = (packed[g + 4] & 15u) | ((unsigned)packed[g - 4] >> 6 << 4);
+            min = ((unsigned)packed[g + 4] >> 4) | ((unsigned)packed[g] >> 6 << 4);
+        }
+        block[64 + 16 * g + row] = (uint8_t)scale;
+        block[192 + 16 * g + row] = (uint8_t)min;
+    }
+    return bad;
+}
+
+/* The 128 bytes of nibbles of Q4_K and Q5_K: 32 bytes hold group 2i low and group 2i + 1 high. */
+static void put_k_nibbles(const uint8_t *source, uint8_t *block, unsigned row)
+{
+    for (unsigned g = 0; g < K_GROUPS; g++)
+        put_nibble_plane(source + 32 * (g / 2), 4 * (g % 2), block + K_NIBBLES + NIBBLE_GROUP_BYTES * g, row);
+}
+
+static bool cell_q4_k(const uint8_t *source, unsigned n_groups, uint8_t *block, unsigned row)
+{
+    (void)n_groups;
+    put_k_nibbles(source + 16, block, row);
+    return put_k_header(source, block, row);
+}
+
+static bool cell_q5_k(const uint8_t *source, unsigned n_groups, uint8_t *block, unsigned row)
+{
+    (void)n_groups;
+    const uint8_t *high = source + 16; /* bit g of byte c is bit 4 of column c of group g */
+    put_k_nibbles(source + 48, block, row);
+    for (unsigned g = 0; g < K_GROUPS; g++) {
+        uint32_t bits = 0;
+        for (unsigned c = 0; c < CARD_GROUP_COLS; c++) bits |= (uint32_t)(high[c] >> g & 1u) << c;
+        store_u32(block + K_HIGH_BITS + 64 * g + 4 * row, bits);
+    }
+    return put_k_header(source, block, row);
+}
+
+/* 128 bytes of low nibbles, 64 of high bits, 16 scales, d. Each half of the block is four groups in planes. */
+static bool cell_q6_k(const uint8_t *source, unsigned n_groups, uint8_t *block, unsigned row)
+{
+    (void)n_groups;
+    for (unsigned g = 0; g < K_GROUPS; g++) {
+        unsigned half = g / 4, plane = g % 4;
+        const uint8_t *nibbles = source + 64 * half + 32 * (plane % 2);
+        const uint8_t *high = source + 128 + 32 * half;
+        put_nibble_plane(nibbles, 4 * (plane / 2), block + K_NIBBLES + NIBBLE_GROUP_BYTES * g, row);
+        uint64_t bits = 0;
+        for (unsigned c = 0; c < CARD_GROUP_COLS; c++) bits |= (uint64_t)(high[c] >> 2 * plane & 3u) << 2 * c;
+        store_u64(block + K_HIGH_BITS + 128 * g + 8 * row, bits);
+    }
+    for (unsigned i = 0; i < 16; i++) block[64 + 16 * i + row] = source[192 + i];
+    return put_half(source + 208, block, row);
+}
+
+/* Inlined into round_tile, which has clones: the loops below over 32 values become vector instructions there. */
+#define ROUND_INLINE static inline __attribute__((always_inline))
+
+/* The bits of the largest magnitude; 0x7f800000 or more if one is infinite or not a number. */
+ROUND_INLINE uint32_t largest_bits(const float values[CARD_GROUP_COLS])
+{
+    uint32_t largest = 0;
+    for (unsigned c = 0; c < CARD_GROUP_COLS; c++) {
+        uint32_t magnitude = bits_of_float(values[c]) & 0x7fffffffu;
+        largest = magnitude > largest ? magnitude : largest;
+    }
+    return largest;
+}
+
+/* Adds the errors of quantized values and the values' squares, in four sums each, so that additions overlap. */
+ROUND_INLINE void measure_error(const float values[CARD_GROUP_COLS], const float rounded[CARD_GROUP_COLS],
+                                struct pack_result *result)
+{
+    double errors[4] = {0}, squares[4] = {0};
+    for (unsigned c = 0; c < CARD_GROUP_COLS; c += 4) {
+        for (unsigned i = 0; i < 4; i++) {
+            double value = (double)values[c + i], error = (double)rounded[c + i] - value;
+            errors[i] += error * error;
+            squares[i] += value * value;
+        }
+    }
+    result->error_squares += (errors[0] + errors[1]) + (errors[2] + errors[3]);
+    result->value_squares += (squares[0] + squares[1]) + (squares[2] + squares[3]);
+}
+
+/*
+ * 32 floats to one row of an 8-bit group by Q8_0's rule (ggml's quantize_row_q8_0): d = largest magnitude / 127,
+ * q = round(value / d), ties away from zero, d stored as a half.
+ */
+ROUND_INLINE void put_rounded(const float values[CARD_GROUP_COLS], uint8_t *block, unsigned group, unsigned row,
+                              struct pack_result *result)
+{
+    uint32_t largest = largest_bits(values);
+    if (largest >= 0x7f800000u) {
+        result->not_finite = true;
+        return;
+    }
+    float d = float_of_bits(largest) / 127.0f, inverse = d > 0.0f ? 1.0f / d : 0.0f;
+    uint16_t half = card_f32_to_f16(d);
+    if ((half & 0x7c00u) == 0x7c00u) result->too_large = true;
+    if (!isfinite(inverse)) inverse = 0.0f; /* d below 2^-128: the half is zero, and so is every weight */
+    float scale = card_f16_to_f32(half), rounded[CARD_GROUP_COLS];
+    uint8_t quantized[CARD_GROUP_COLS];
+    for (unsigned c = 0; c < CARD_GROUP_COLS; c++) {
+        float q = values[c] * inverse;
+        int32_t whole = (int32_t)q;
+        float rest = q - (float)whole; /* exact */
+        whole += (rest >= 0.5f ? 1 : 0) - (rest <= -0.5f ? 1 : 0);
+        rounded[c] = scale * (float)whole;
+        quantized[c] = (uint8_t)whole;
+    }
+    store_u16(block + 32 * group + 2 * row, half);
+    put_bytes(quantized, block + 64 + BYTE_GROUP_BYTES * group, row);
+    measure_error(values, rounded, result);
+}
+
+static const struct {
+    cell_function *cell; /* NULL for float types */
+    unsigned format;
+} types[] = {
+    [GGUF_Q4_0] = {cell_q4_0, CARD_FORMAT_INT4}, [GGUF_Q4_1] = {cell_q4_1, CARD_FORMAT_INT4_MIN},
+    [GGUF_Q5_0] = {cell_q5_0, CARD_FORMAT_INT8}, [GGUF_Q5_1] = {cell_q5_1, CARD_FORMAT_INT8_MIN},
+    [GGUF_Q8_0] = {cell_q8_0, CARD_FORMAT_INT8}, [GGUF_Q4_K] = {cell_q4_k, CARD_FORMAT_Q4_K},
+    [GGUF_Q5_K] = {cell_q5_k, CARD_FORMAT_Q5_K}, [GGUF_Q6_K] = {cell_q6_k, CARD_FORMAT_Q6_K},
+    [GGUF_F32] = {NULL, CARD_FORMAT_INT8},       [GGUF_F16] = {NULL, CARD_FORMAT_INT8},
+    [GGUF_BF16] = {NULL, CARD_FORMAT_INT8},
+};
+
+static bool is_float(enum gguf_tensor_type type) { return type == GGUF_F32 || type == GGUF_F16 || type == GGUF_BF16; }
+
+unsigned pack_format(enum gguf_tensor_type type, uint32_t weight_formats)
+{
+    if (!gguf_type_supported(type)) return 0;
+    if (weight_formats >> types[type].format & 1u) return types[type].format;
+    return weight_formats >> CARD_FORMAT_F32 & 1u ? CARD_FORMAT_F32 : 0;
+}
+
+bool pack_rounds(enum gguf_tensor_type type, unsigned format) { return is_float(type) && format != CARD_FORMAT_F32; }
+
+uint32_t pack_n_pieces(uint32_t rows) { return rows / CARD_TILE_ROWS + (rows % CARD_TILE_ROWS != 0); }
+
+uint64_t pack_bytes_before(unsigned format, uint32_t rows, uint32_t cols, uint32_t n)
+{
+    uint64_t last = (uint64_t)n * CARD_TILE_ROWS;
+    return card_matrix_bytes(format, last < rows ? (uint32_t)last : rows, cols);
+}
+
+static size_t row_bytes(const struct pack_source *source)
+{
+    return (size_t)(source->cols / gguf_block_elements(source->type)) * gguf_block_bytes(source->type);
+}
+
+/* Rows of floats: decoded exactly, checked, not tiled. */
+static void pack_floats(const struct pack_source *source, uint32_t first, uint32_t n, uint8_t *out,
+                        struct pack_result *result)
+{
+    size_t stride = row_bytes(source);
+    uint32_t row = first * CARD_TILE_ROWS;
+    uint32_t end = source->rows - row > (uint64_t)n * CARD_TILE_ROWS ? row + n * CARD_TILE_ROWS : source->rows;
+    for (; row < end; row++, out += (size_t)source->cols * 4) {
+        const uint8_t *from = source->data + row * stride;
+        for (uint32_t c = 0; c < source->cols; c += 256) {
+            float values[256];
+            uint32_t count = source->cols - c < 256 ? source->cols - c : 256;
+            size_t offset = (size_t)(c / gguf_block_elements(source->type)) * gguf_block_bytes(source->type);
+            gguf_decode(source->type, from + offset, count, values);
+            for (uint32_t i = 0; i < count; i++) result->not_finite |= !isfinite(values[i]);
+            memcpy(out + (size_t)c * 4, values, (size_t)count * 4);
+        }
+    }
+}
+
+/* One tile from float rows: 64 columns of one row at a time. */
+VECTOR_CLONES
+static void round_tile(const struct pack_source *source, const uint8_t *rows, unsigned n_rows, uint8_t *out,
+                       struct pack_result *result)
+{
+    size_t stride = row_bytes(source), element = gguf_block_bytes(source->type);
+    for (uint32_t c = 0; c < source->cols; c += 64, out += card_block_bytes(CARD_FORMAT_INT8)) {
+        uint32_t count = source->cols - c < 64 ? source->cols - c : 64;
+        for (unsigned r = 0; r < n_rows; r++) {
+            float values[64];
+            gguf_decode(source->type, rows + r * stride + c * element, count, values);
+            for (uint32_t i = count; i < 64; i++) values[i] = 0.0f;
+            put_rounded(values, out, 0, r, result);
+            put_rounded(values + CARD_GROUP_COLS, out, 1, r, result);
+        }
+    }
+}
+
+static void move_tile(const struct pack_source *source, unsigned format, const uint8_t *rows, unsigned n_rows,
+                      uint8_t *out, struct pack_result *result)
+{
+    cell_function *cell = types[source->type].cell;
+    size_t stride = row_bytes(source);
+    uint32_t width = card_block_cols(format);
+    size_t cell_bytes = (size_t)(width / gguf_block_elements(source->type)) * gguf_block_bytes(source->type);
+    bool bad = false;
+    for (uint32_t c = 0; c < source->cols; c += width, rows += cell_bytes, out += card_block_bytes(format)) {
+        unsigned n_groups = (source->cols - c < width ? source->cols - c : width) / CARD_GROUP_COLS;
+        for (unsigned r = 0; r < n_rows; r++) bad |= cell(rows + r * stride, n_groups, out, r);
+    }
+    result->not_finite |= bad;
+}
+
+void pack_pieces(const struct pack_source *source, unsigned format, uint32_t first, uint32_t n, uint8_t *out,
+                 struct pack_result *result)
+{
+    if (format == CARD_FORMAT_F32) {
+        pack_floats(source, first, n, out, result);
+        return;
+    }
+    uint64_t tile_bytes = card_matrix_bytes(format, CARD_TILE_ROWS, source->cols);
+    bool padded_cols = source->cols % card_block_cols(format) != 0 || format == CARD_FORMAT_Q6_K;
+    for (uint32_t piece = first; piece < first + n; piece++, out += tile_bytes) {
+        uint32_t row = piece * CARD_TILE_ROWS;
+        unsigned n_rows = source->rows - row < CARD_TILE_ROWS ? source->rows - row : CARD_TILE_ROWS;
+        const uint8_t *rows = source->data + row * row_bytes(source);
+        if (padded_cols || n_rows < CARD_TILE_ROWS) memset(out, 0, tile_bytes);
+        if (is_float(source->type))
+            round_tile(source, rows, n_rows, out, result);
+        else
+            move_tile(source, format, rows, n_rows, out, result);
+    }
+}

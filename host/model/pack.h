@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From a GGUF matrix to the card layout (kernels/abi/card_layout.h), in pieces that are independent of each other, so
+ * that threads can share a matrix and a small buffer is enough. Quantized types keep their values exactly; F32, F16 and
+ * BF16 become INT8 by Q8_0's rule on cards that compute in integers, and what that costs is measured.
+ */
+#ifndef SLUICE_MODEL_PACK_H
+#define SLUICE_MODEL_PACK_H
+
+#include "host/model/gguf.h"
+#include "kernels/abi/card_layout.h"
+
+struct pack_source {
+    enum gguf_tensor_type type; /* a supported one */
+    const uint8_t *data;        /* rows of cols values, borrowed */
+    uint32_t rows, cols;        /* cols is a multiple of the type's block */
+};
+
+/* What packing saw. Sums grow over calls; the caller zeroes them. */
+struct pack_result {
+    bool not_finite;      /* a scale or a float weight was infinite or not a number */
+    bool too_large;       /* a float weight too large for INT8's half scale */
+    double error_squares; /* of weights that were rounded: (packed - value)^2 */
+    double value_squares; /* and value^2 */
+};
+
+/*
+ * The card format for a matrix of this type on a card with these weight_formats (bits 1 << enum card_format): the type's
+ * own, or F32 where the card has no integer format for it; 0 if it has neither.
+ */
+unsigned pack_format(enum gguf_tensor_type type, uint32_t weight_formats);
+
+/* Whether packing type as format rounds its values. */
+bool pack_rounds(enum gguf_tensor_type type, unsigned format);
+
+/* A piece is 16 rows of the matrix, the last one what is left. Pieces lie one after the other on the card. */
+uint32_t pack_n_pieces(uint32_t rows);
+
+/* Bytes on the card of the pieces [0, n): the offset of piece n, or the whole matrix. */
+uint64_t pack_bytes_before(unsigned format, uint32_t rows, uint32_t cols, uint32_t n);
+
+/*
+ * Writes pieces [first, first + n) to out, pack_bytes_before(first + n) - pack_bytes_before(first) bytes, padding
+ * included. Calls on different pieces may run at the same time, each with its own result.
+ */
+void pack_pieces(const struct pack_source *source, unsigned format, uint32_t first, uint32_t n, uint8_t *out,
+                 struct pack_result *result);
+
+#endif

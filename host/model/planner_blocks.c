@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The blocks of a pre-norm transformer, written in the planner's operations. */
+#include "host/base/bytes.h"
+#include "host/model/planner_ops.h"
+
+#include <math.h>
+
+/* Projects the normed hidden state to one of query, key, value; with its norm over each head if the file has one. */
+static struct activations project(struct planner *p, struct activations *normed, uint32_t n_heads,
+                                  enum tensor_role role, enum tensor_role bias, enum tensor_role norm, uint32_t layer)
+{
+    struct activations result = planner_buffer(p, normed->tokens, n_heads * p->config->head_dim);
+    planner_linear(p, &result, normed, role, bias, layer);
+    if (planner_has(p, norm, layer)) planner_norm(p, &result, &result, n_heads, norm, layer);
+    return result;
+}
+
+static void write_kv(struct planner *p, const struct activations *key, const struct activations *value, uint32_t layer)
+{
+    planner_append(p, &(struct card_descriptor){
+                          .opcode = CARD_OP_KV_WRITE,
+                          .format = (uint8_t)p->kv_format,
+                          .tokens = key->tokens,
+                          .rows = p->config->n_kv_heads,
+                          .cols = p->config->head_dim,
+                          .dst = p->pools != NULL ? p->pools[layer] : 0,
+                          .src = key->address,
+                          .weight = value->address,
+                          .aux = p->batch,
+                          .param = {p->n_pages},
+                      });
+}
+
+static void attend(struct planner *p, const struct activations *dst, const struct activations *query, uint32_t layer)
+{
+    const struct model_config *config = p->config;
+    float scale = 1.0f / sqrtf((float)config->head_dim);
+    planner_append(p, &(struct card_descriptor){
+                          .opcode = CARD_OP_ATTENTION,
+                          .format = (uint8_t)p->kv_format,
+                          .tokens = query->tokens,
+                          .rows = config->n_heads,
+                          .cols = config->head_dim,
+                          .dst = dst->address,
+                          .src = query->address,
+                          .weight = p->pools != NULL ? p->pools[layer] : 0,
+                          .aux = p->batch,
+                          .param = {p->n_pages, bits_of_float(scale), config->n_kv_heads, config->attention_window},
+                      });
+}
+
+/*
+ * Nothing after the last layer's attention looks at other tokens, so from there on only the wanted rows are computed.
+ * While measuring both rows and gathers are counted, as a smaller step may need them.
+ */
+static struct activations keep_wanted(struct planner *p, struct activations *hidden, struct activations *attended)
+{
+    struct activations rows = planner_buffer(p, p->n_logit_rows, attended->cols);
+    if (p->loaded != NULL && p->n_logit_rows == p->n_tokens) return *attended;
+    if (p->n_logit_rows > 0) {
+        planner_gather(p, &rows, attended);
+        planner_gather(p, &p->wanted, hidden);
+    }
+    *hidden = p->wanted;
+    return rows;
+}
+
+void planner_attention(struct planner *p, struct activations *hidden, uint32_t layer, uint16_t rope_flags)
+{
+    const struct model_config *config = p->config;
+    uint64_t mark = planner_mark(p);
+    struct activations normed = planner_buffer(p, hidden->tokens, config->d_model);
+    planner_norm(p, &normed, hidden, 1, TENSOR_ATTN_NORM, layer);
+    struct activations query =
+        project(p, &normed, config->n_heads, TENSOR_ATTN_Q, TENSOR_ATTN_Q_BIAS, TENSOR_ATTN_Q_NORM, layer);
+    struct activations key =
+        project(p, &normed, config->n_kv_heads, TENSOR_ATTN_K, TENSOR_ATTN_K_BIAS, TENSOR_ATTN_K_NORM, layer);
+    struct activations value =
+        project(p, &normed, config->n_kv_heads, TENSOR_ATTN_V, TENSOR_ATTN_V_BIAS, TENSOR_ROLE_END, layer);
+    planner_rope(p, &query, config->n_heads, rope_flags);
+    planner_rope(p, &key, config->n_kv_heads, rope_flags);
+    write_kv(p, &key, &value, layer);
+    struct activations attended = planner_buffer(p, hidden->tokens, config->n_heads * config->head_dim);
+    bool last = layer + 1 == config->n_layers;
+    if (!last || p->n_logit_rows > 0) attend(p, &attended, &query, layer);
+    if (last) attended = keep_wanted(p, hidden, &attended);
+    if (hidden->tokens > 0)
+        planner_linear_add(p, hidden, &attended, TENSOR_ATTN_OUTPUT, TENSOR_ATTN_OUTPUT_BIAS, layer);
+    planner_release(p, mark);
+}
+
+void planner_ffn(struct planner *p, struct activations *hidden, uint32_t layer)
+{
+    if (hidden->tokens == 0) return;
+    uint64_t mark = planner_mark(p);
+    struct activations normed = planner_buffer(p, hidden->tokens, p->config->d_model);
+    planner_norm(p, &normed, hidden, 1, TENSOR_FFN_NORM, layer);
+    struct activations gate = planner_buffer(p, hidden->tokens, p->config->d_ff);
+    struct activations up = planner_buffer(p, hidden->tokens, p->config->d_ff);
+    planner_linear(p, &gate, &normed, TENSOR_FFN_GATE, TENSOR_FFN_GATE_BIAS, layer);
+    planner_linear(p, &up, &normed, TENSOR_FFN_UP, TENSOR_FFN_UP_BIAS, layer);
+    planner_glu(p, &gate, &up);
+    planner_linear_add(p, hidden, &gate, TENSOR_FFN_DOWN, TENSOR_FFN_DOWN_BIAS, layer);
+    planner_release(p, mark);
+}
+
+/* One of the three matrices of the chosen experts; dst has a row for each choice, src for each token or each choice. */
+static void expert_linear(struct planner *p, const struct activations *dst, struct activations *src,
+                          enum expert_matrix matrix, card_addr choices, uint32_t layer)
+{
+    const struct expert_layer *experts = p->loaded != NULL ? &p->loaded->experts[layer] : NULL;
+    unsigned format = experts != NULL ? experts->format[matrix] : 0;
+    planner_append(p, &(struct card_descriptor){
+                          .opcode = CARD_OP_EXPERT_MATMUL,
+                          .format = (uint8_t)format,
+                          .flags = matrix == EXPERT_DOWN ? CARD_FLAG_PER_CHOICE : 0,
+                          .tokens = dst->tokens / p->config->n_experts_used,
+                          .rows = dst->cols,
+                          .cols = src->cols,
+                          .dst = dst->address,
+                          .src = planner_operand(p, src, format),
+                          .weight = experts != NULL ? experts->table[matrix] : 0,
+                          .aux = choices,
+                          .param = {p->config->n_experts_used, p->config->n_experts},
+                      });
+}
+
+static void route(struct planner *p, card_addr choices, const struct activations *scores, uint16_t flags)
+{
+    planner_append(p, &(struct card_descriptor){
+                          .opcode = CARD_OP_ROUTER,
+                          .flags = flags,
+                          .tokens = scores->tokens,
+                          .rows = p->config->n_experts_used,
+                          .cols = scores->cols,
+                          .dst = choices,
+                          .src = scores->address,
+                          .param = {bits_of_float(1.0f)},
+                      });
+}
+
+static void sum_experts(struct planner *p, const struct activations *hidden, const struct activations *outputs,
+                        card_addr choices)
+{
+    planner_append(p, &(struct card_descriptor){
+                          .opcode = CARD_OP_EXPERT_SUM,
+                          .tokens = hidden->tokens,
+                          .cols = hidden->cols,
+                          .dst = hidden->address,
+                          .src = outputs->address,
+                          .aux = choices,
+                          .param = {p->config->n_experts_used},
+                      });
+}
+
+void planner_moe(struct planner *p, struct activations *hidden, uint32_t layer, uint16_t router_flags)
+{
+    if (hidden->tokens == 0) return;
+    const struct model_config *config = p->config;
+    uint64_t mark = planner_mark(p);
+    uint32_t tokens = hidden->tokens, n_choices = tokens * config->n_experts_used;
+    struct activations normed = planner_buffer(p, tokens, config->d_model);
+    planner_norm(p, &normed, hidden, 1, TENSOR_FFN_NORM, layer);
+    struct activations scores = planner_buffer(p, tokens, config->n_experts);
+    planner_linear(p, &scores, &normed, TENSOR_FFN_ROUTER, TENSOR_ROLE_END, layer);
+    card_addr choices = planner_take(p, (uint64_t)n_choices * sizeof(struct card_choice));
+    route(p, choices, &scores, router_flags);
+    struct activations gate = planner_buffer(p, n_choices, config->d_expert_ff);
+    struct activations up = planner_buffer(p, n_choices, config->d_expert_ff);
+    expert_linear(p, &gate, &normed, EXPERT_GATE, choices, layer);
+    expert_linear(p, &up, &normed, EXPERT_UP, choices, layer);
+    planner_glu(p, &gate, &up);
+    struct activations outputs = planner_buffer(p, n_choices, config->d_model);
+    expert_linear(p, &outputs, &gate, EXPERT_DOWN, choices, layer);
+    sum_experts(p, hidden, &outputs, choices);
+    planner_release(p, mark);
+}
+
+void planner_head(struct planner *p, struct activations *hidden)
+{
+    if (hidden->tokens == 0) return;
+    struct activations normed = planner_buffer(p, hidden->tokens, p->config->d_model);
+    planner_norm(p, &normed, hidden, 1, TENSOR_OUTPUT_NORM, 0);
+    p->logits = planner_buffer(p, hidden->tokens, p->config->n_vocab);
+    planner_linear(p, &p->logits, &normed, TENSOR_OUTPUT, TENSOR_ROLE_END, 0);
+}
+
+void planner_declare_model(const struct model_config *config, struct tensor_table *table)
+{
+    tensor_table_add(table, TENSOR_TOKEN_EMBD, 0, config->n_vocab, config->d_model);
+    tensor_table_add_optional(table, TENSOR_OUTPUT, 0, config->n_vocab, config->d_model);
+    tensor_table_add(table, TENSOR_OUTPUT_NORM, 0, 1, config->d_model);
+}
+
+void planner_declare_attention(const struct model_config *config, struct tensor_table *table, uint32_t layer)
+{
+    uint32_t query = config->n_heads * config->head_dim, kv = config->n_kv_heads * config->head_dim;
+    tensor_table_add(table, TENSOR_ATTN_NORM, layer, 1, config->d_model);
+    tensor_table_add(table, TENSOR_ATTN_Q, layer, query, config->d_model);
+    tensor_table_add(table, TENSOR_ATTN_K, layer, kv, config->d_model);
+    tensor_table_add(table, TENSOR_ATTN_V, layer, kv, config->d_model);
+    tensor_table_add(table, TENSOR_ATTN_OUTPUT, layer, config->d_model, query);
+}
+
+void planner_declare_ffn(const struct model_config *config, struct tensor_table *table, uint32_t layer)
+{
+    tensor_table_add(table, TENSOR_FFN_NORM, layer, 1, config->d_model);
+    tensor_table_add(table, TENSOR_FFN_GATE, layer, config->d_ff, config->d_model);
+    tensor_table_add(table, TENSOR_FFN_UP, layer, config->d_ff, config->d_model);
+    tensor_table_add(table, TENSOR_FFN_DOWN, layer, config->d_model, config->d_ff);
+}
+
+void planner_declare_moe(const struct model_config *config, struct tensor_table *table, uint32_t layer)
+{
+    uint32_t n = config->n_experts;
+    tensor_table_add(table, TENSOR_FFN_NORM, layer, 1, config->d_model);
+    tensor_table_add(table, TENSOR_FFN_ROUTER, layer, n, config->d_model);
+    tensor_table_add_experts(table, TENSOR_FFN_GATE_EXPERTS, layer, n, config->d_expert_ff, config->d_model);
+    tensor_table_add_experts(table, TENSOR_FFN_UP_EXPERTS, layer, n, config->d_expert_ff, config->d_model);
+    tensor_table_add_experts(table, TENSOR_FFN_DOWN_EXPERTS, layer, n, config->d_model, config->d_expert_ff);
+}

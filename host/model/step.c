@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Steps. Step memory is an arena for one step's activations, whose first part the host fills with a single write, and
+ * one page pool for each layer. What it needs is measured by planning the largest step.
+ */
+#include "host/base/memory.h"
+#include "host/model/model_internal.h"
+
+#include <string.h>
+
+struct step_memory {
+    const struct loaded_model *loaded; /* borrowed */
+    struct step_limits limits;
+    card_addr arena;
+    card_addr *pools;                /* owned; [n_layers] */
+    struct card_descriptor *program; /* owned; [capacity] */
+    unsigned capacity;
+    uint8_t *inputs; /* owned; the arena's first part on the host */
+};
+
+/* The plan of the largest step: its peak and its number of descriptors. Returns the bytes of its inputs. */
+static uint64_t measure(const struct model *model, const struct step_limits *limits, struct planner *planner)
+{
+    *planner = (struct planner){.model = model, .config = &model->config, .kv_format = limits->kv_format};
+    uint64_t inputs = planner_begin(planner, limits->max_tokens, limits->max_pages_in_tables, limits->max_logit_rows);
+    model->family->plan(planner);
+    return inputs;
+}
+
+uint64_t model_page_bytes(const struct model *model, unsigned kv_format)
+{
+    const struct model_config *config = &model->config;
+    return config->n_layers * card_page_bytes(kv_format, config->n_kv_heads, config->head_dim);
+}
+
+/* One layer's pool, as the card allocates it. */
+static uint64_t pool_bytes(const struct model *model, const struct step_limits *limits)
+{
+    const struct model_config *config = &model->config;
+    uint64_t page = card_page_bytes(limits->kv_format, config->n_kv_heads, config->head_dim);
+    return card_round_up(page * limits->n_pages, CARD_ALIGNMENT);
+}
+
+uint64_t model_step_bytes(const struct model *model, const struct step_limits *limits)
+{
+    struct planner planner;
+    (void)measure(model, limits, &planner);
+    uint64_t pages = model_page_bytes(model, limits->kv_format) * limits->n_pages;
+    uint64_t rounding = pool_bytes(model, limits) * model->config.n_layers - pages;
+    return card_round_up(planner.peak, CARD_ALIGNMENT) + rounding;
+}
+
+static int check_limits(const struct loaded_model *loaded, const struct step_limits *limits, struct error *err)
+{
+    struct card_info info;
+    card_describe(loaded->card, &info);
+    if (limits->max_tokens == 0 || limits->max_tokens > CARD_MAX_TOKENS)
+        return error_set(err, ERROR_BAD_ARGUMENT, "a step of %u tokens: a card program takes 1 to %u",
+                         limits->max_tokens, CARD_MAX_TOKENS);
+    if (limits->max_logit_rows > limits->max_tokens)
+        return error_set(err, ERROR_BAD_ARGUMENT, "logits of %u rows in a step of %u tokens", limits->max_logit_rows,
+                         limits->max_tokens);
+    if (limits->n_pages == 0) return error_set(err, ERROR_BAD_ARGUMENT, "step memory without KV pages");
+    if (limits->kv_format >= 32 || (info.kv_formats >> limits->kv_format & 1u) == 0)
+        return error_set(err, ERROR_UNSUPPORTED, "card %s has no KV pages of format %u", info.name, limits->kv_format);
+    return 0;
+}
+
+static int allocate(struct step_memory *memory, struct error *err)
+{
+    const struct model *model = memory->loaded->model;
+    struct planner planner;
+    uint64_t inputs = measure(model, &memory->limits, &planner);
+    memory->capacity = planner.n_descriptors;
+    memory->inputs = memory_array(inputs, 1);
+    memory->program = memory_array(memory->capacity, sizeof *memory->program);
+    memory->pools = memory_array(model->config.n_layers, sizeof *memory->pools);
+    if (memory->inputs == NULL || memory->program == NULL || memory->pools == NULL)
+        return error_set(err, ERROR_NO_MEMORY, "step memory: out of memory");
+    int result = card_place(memory->loaded->card, planner.peak, &memory->arena, err);
+    for (uint32_t layer = 0; layer < model->config.n_layers && result == 0; layer++)
+        result = card_place(memory->loaded->card, pool_bytes(model, &memory->limits), &memory->pools[layer], err);
+    return result;
+}
+
+int step_memory_open(const struct loaded_model *loaded, const struct step_limits *limits, struct step_memory **out,
+                     struct error *err)
+{
+    int result = check_limits(loaded, limits, err);
+    if (result < 0) return result;
+    struct step_memory *memory = memory_array(1, sizeof *memory);
+    if (memory == NULL) return error_set(err, ERROR_NO_MEMORY, "step memory: out of memory");
+    memory->loaded = loaded;
+    memory->limits = *limits;
+    result = allocate(memory, err);
+    if (result < 0) {
+        step_memory_close(memory);
+        return result;
+    }
+    *out = memory;
+    return 0;
+}
+
+void step_memory_close(struct step_memory *memory)
+{
+    if (memory == NULL) return;
+    struct card *card = memory->loaded->card;
+    card_free(card, memory->arena);
+    for (uint32_t layer = 0; memory->pools != NULL && layer < memory->loaded->model->config.n_layers; layer++)
+        card_free(card, memory->pools[layer]);
+    free(memory->inputs);
+    free(memory->program);
+    free(memory->pools);
+    free(memory);
+}
+
+static int check_step(const struct model *model, const struct step_limits *limits, const struct step *step,
+                      struct error *err)
+{
+    if (step->n_tokens == 0 || step->n_tokens > limits->max_tokens || step->n_logit_rows > limits->max_logit_rows ||
+        step->n_pages > limits->max_pages_in_tables)
+        return error_set(err, ERROR_BAD_ARGUMENT,
+                         "step of %u tokens, %u rows of logits, %u table pages: limits are %u, %u, %u", step->n_tokens,
+                         step->n_logit_rows, step->n_pages, limits->max_tokens, limits->max_logit_rows,
+                         limits->max_pages_in_tables);
+    for (uint32_t i = 0; i < step->n_tokens; i++) {
+        if (step->tokens[i] >= model->config.n_vocab)
+            return error_set(err, ERROR_BAD_ARGUMENT, "token %u is outside the vocabulary of %u", step->tokens[i],
+                             model->config.n_vocab);
+        if (step->batch[i].position >= CARD_MAX_POSITIONS)
+            return error_set(err, ERROR_BAD_ARGUMENT, "position %u is not below the card's %u", step->batch[i].position,
+                             CARD_MAX_POSITIONS);
+        uint64_t entry = (uint64_t)step->batch[i].first_page + step->batch[i].position / CARD_PAGE_TOKENS;
+        if (entry >= step->n_pages)
+            return error_set(err, ERROR_BAD_ARGUMENT, "token %u of the step has no page for position %u", i,
+                             step->batch[i].position);
+    }
+    for (uint32_t i = 0; i < step->n_pages; i++)
+        if (step->pages[i] >= limits->n_pages)
+            return error_set(err, ERROR_BAD_ARGUMENT, "page %u of a pool of %u", step->pages[i], limits->n_pages);
+    for (uint32_t i = 0; i < step->n_logit_rows; i++)
+        if (step->logit_rows[i] >= step->n_tokens || (i > 0 && step->logit_rows[i] <= step->logit_rows[i - 1]))
+            return error_set(err, ERROR_BAD_ARGUMENT, "rows of logits must ascend and be below %u", step->n_tokens);
+    return 0;
+}
+
+/* The inputs as planner_begin laid them out. */
+static void fill_inputs(const struct step_memory *memory, const struct planner *planner, const struct step *step)
+{
+    const struct model *model = memory->loaded->model;
+    float *row = (float *)(void *)memory->inputs;
+    for (uint32_t i = 0; i < step->n_tokens; i++, row += model->config.d_model)
+        model_embed(model, step->tokens[i], row);
+    uint8_t *table = memory->inputs + (planner->batch - planner->arena);
+    memcpy(table, step->batch, step->n_tokens * sizeof *step->batch);
+    if (step->n_pages > 0)
+        memcpy(table + step->n_tokens * sizeof *step->batch, step->pages, step->n_pages * sizeof *step->pages);
+    if (step->n_logit_rows > 0)
+        memcpy(memory->inputs + (planner->logit_rows - planner->arena), step->logit_rows,
+               step->n_logit_rows * sizeof *step->logit_rows);
+}
+
+/* Inputs to the card, program, logits back. */
+static int run(const struct step_memory *memory, const struct planner *planner, const struct step *step,
+               uint64_t inputs, float *logits, struct error *err)
+{
+    struct card *card = memory->loaded->card;
+    size_t bytes = (size_t)step->n_logit_rows * planner->config->n_vocab * sizeof *logits;
+    card_event written = 0, computed = 0, read = 0;
+    int result = card_write(card, planner->arena, memory->inputs, inputs, NULL, 0, &written, err);
+    if (result == 0) result = card_submit(card, planner->program, planner->n_descriptors, &written, 1, &computed, err);
+    if (result == 0 && bytes > 0)
+        result = card_read(card, logits, planner->logits.address, bytes, &computed, 1, &read, err);
+    /* After an error too: what was submitted before it still uses memory->inputs. A call that failed left 0. */
+    card_event last = read ? read : computed ? computed : written;
+    int waited = card_wait(card, last, 0, result < 0 ? NULL : err);
+    return result < 0 ? result : waited;
+}
+
+int model_step(struct loaded_model *loaded, struct step_memory *memory, const struct step *step, float *logits,
+               struct error *err)
+{
+    int result = check_step(loaded->model, &memory->limits, step, err);
+    if (result < 0) return result;
+    struct planner planner = {
+        .model = loaded->model,
+        .config = &loaded->model->config,
+        .loaded = loaded,
+        .kv_format = memory->limits.kv_format,
+        .n_pages = memory->limits.n_pages,
+        .pools = memory->pools,
+        .arena = memory->arena,
+        .program = memory->program,
+        .capacity = memory->capacity,
+    };
+    uint64_t inputs = planner_begin(&planner, step->n_tokens, step->n_pages, step->n_logit_rows);
+    loaded->model->family->plan(&planner);
+    if (planner.n_descriptors > memory->capacity)
+        return error_set(err, ERROR_INTERNAL, "%s planned %u descriptors, measured %u",
+                         loaded->model->family->architecture, planner.n_descriptors, memory->capacity);
+    fill_inputs(memory, &planner, step);
+    return run(memory, &planner, step, inputs, logits, err);
+}

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/model/tensor_table.h"
+
+#include "host/base/memory.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MISSING_LISTED 6 /* names in the message about missing tensors */
+
+/* Names as in the GGUF naming scheme (ggml's docs/gguf.md, "Standardized tensor names"). */
+static const struct {
+    const char *suffix;
+    enum tensor_kind kind;
+} roles[TENSOR_ROLE_END] = {
+    [TENSOR_TOKEN_EMBD] = {"token_embd.weight", TENSOR_KIND_HOST},
+    [TENSOR_OUTPUT] = {"output.weight", TENSOR_KIND_MATRIX},
+    [TENSOR_OUTPUT_NORM] = {"output_norm.weight", TENSOR_KIND_VECTOR},
+    [TENSOR_ROPE_FREQS] = {"rope_freqs.weight", TENSOR_KIND_HOST},
+    [TENSOR_ATTN_NORM] = {"attn_norm.weight", TENSOR_KIND_VECTOR},
+    [TENSOR_ATTN_Q] = {"attn_q.weight", TENSOR_KIND_MATRIX},
+    [TENSOR_ATTN_K] = {"attn_k.weight", TENSOR_KIND_MATRIX},
+    [TENSOR_ATTN_V] = {"attn_v.weight", TENSOR_KIND_MATRIX},
+    [TENSOR_ATTN_OUTPUT] = {"attn_output.weight", TENSOR_KIND_MATRIX},
+    [TENSOR_ATTN_Q_BIAS] = {"attn_q.bias", TENSOR_KIND_VECTOR},
+    [TENSOR_ATTN_K_BIAS] = {"attn_k.bias", TENSOR_KIND_VECTOR},
+    [TENSOR_ATTN_V_BIAS] = {"attn_v.bias", TENSOR_KIND_VECTOR},
+    [TENSOR_ATTN_OUTPUT_BIAS] = {"attn_output.bias", TENSOR_KIND_VECTOR},
+    [TENSOR_ATTN_Q_NORM] = {"attn_q_norm.weight", TENSOR_KIND_VECTOR},
+    [TENSOR_ATTN_K_NORM] = {"attn_k_norm.weight", TENSOR_KIND_VECTOR},
+    [TENSOR_FFN_NORM] = {"ffn_norm.weight", TENSOR_KIND_VECTOR},
+    [TENSOR_FFN_GATE] = {"ffn_gate.weight", TENSOR_KIND_MATRIX},
+    [TENSOR_FFN_UP] = {"ffn_up.weight", TENSOR_KIND_MATRIX},
+    [TENSOR_FFN_DOWN] = {"ffn_down.weight", TENSOR_KIND_MATRIX},
+    [TENSOR_FFN_GATE_BIAS] = {"ffn_gate.bias", TENSOR_KIND_VECTOR},
+    [TENSOR_FFN_UP_BIAS] = {"ffn_up.bias", TENSOR_KIND_VECTOR},
+    [TENSOR_FFN_DOWN_BIAS] = {"ffn_down.bias", TENSOR_KIND_VECTOR},
+    [TENSOR_FFN_ROUTER] = {"ffn_gate_inp.weight", TENSOR_KIND_FLOAT},
+    [TENSOR_FFN_GATE_EXPERTS] = {"ffn_gate_exps.weight", TENSOR_KIND_EXPERTS},
+    [TENSOR_FFN_UP_EXPERTS] = {"ffn_up_exps.weight", TENSOR_KIND_EXPERTS},
+    [TENSOR_FFN_DOWN_EXPERTS] = {"ffn_down_exps.weight", TENSOR_KIND_EXPERTS},
+};
+
+int tensor_table_init(struct tensor_table *table, uint32_t n_layers, struct error *err)
+{
+    table->n_layers = n_layers;
+    table->n_entries = TENSOR_FIRST_LAYER_ROLE + (size_t)n_layers * TENSOR_ROLES_PER_LAYER;
+    table->entries = memory_array(table->n_entries, sizeof *table->entries);
+    if (table->entries == NULL) return error_set(err, ERROR_NO_MEMORY, "tensor table: out of memory");
+    return 0;
+}
+
+void tensor_table_release(struct tensor_table *table)
+{
+    free(table->entries);
+    *table = (struct tensor_table){0};
+}
+
+size_t tensor_table_index(enum tensor_role role, uint32_t layer)
+{
+    return role < TENSOR_FIRST_LAYER_ROLE ? (size_t)role : (size_t)role + (size_t)layer * TENSOR_ROLES_PER_LAYER;
+}
+
+const struct tensor_entry *tensor_table_get(const struct tensor_table *table, enum tensor_role role, uint32_t layer)
+{
+    return &table->entries[tensor_table_index(role, layer)];
+}
+
+enum tensor_role tensor_table_role(size_t index)
+{
+    if (index < TENSOR_FIRST_LAYER_ROLE) return (enum tensor_role)index;
+    size_t in_layer = (index - TENSOR_FIRST_LAYER_ROLE) % TENSOR_ROLES_PER_LAYER;
+    return (enum tensor_role)(TENSOR_FIRST_LAYER_ROLE + in_layer);
+}
+
+enum tensor_kind tensor_role_kind(enum tensor_role role) { return roles[role].kind; }
+
+void tensor_table_name(size_t index, char name[TENSOR_NAME_BYTES])
+{
+    const char *suffix = roles[tensor_table_role(index)].suffix;
+    if (index < TENSOR_FIRST_LAYER_ROLE)
+        (void)snprintf(name, TENSOR_NAME_BYTES, "%s", suffix);
+    else
+        (void)snprintf(name, TENSOR_NAME_BYTES, "blk.%zu.%s",
+                       (index - TENSOR_FIRST_LAYER_ROLE) / TENSOR_ROLES_PER_LAYER, suffix);
+}
+
+static struct tensor_entry *declare(struct tensor_table *table, enum tensor_role role, uint32_t layer, uint32_t rows,
+                                    uint32_t cols)
+{
+    struct tensor_entry *entry = &table->entries[tensor_table_index(role, layer)];
+    *entry = (struct tensor_entry){.rows = rows, .cols = cols, .experts = 1, .declared = true};
+    return entry;
+}
+
+void tensor_table_add(struct tensor_table *table, enum tensor_role role, uint32_t layer, uint32_t rows, uint32_t cols)
+{
+    declare(table, role, layer, rows, cols);
+}
+
+void tensor_table_add_optional(struct tensor_table *table, enum tensor_role role, uint32_t layer, uint32_t rows,
+                               uint32_t cols)
+{
+    declare(table, role, layer, rows, cols)->optional = true;
+}
+
+void tensor_table_add_experts(struct tensor_table *table, enum tensor_role role, uint32_t layer, uint32_t experts,
+                              uint32_t rows, uint32_t cols)
+{
+    declare(table, role, layer, rows, cols)->experts = experts;
+}
+
+/* Appends to a text of fixed size; what does not fit is cut. */
+static void __attribute__((format(printf, 3, 4))) append(char *text, size_t size, const char *format, ...)
+{
+    size_t length = strlen(text);
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(text + length, size - length, format, arguments);
+    va_end(arguments);
+}
+
+static int missing_error(const struct tensor_table *table, const char *architecture, struct error *err)
+{
+    char list[MISSING_LISTED * (TENSOR_NAME_BYTES + 2) + 32] = "";
+    size_t n_missing = 0;
+    for (size_t i = 0; i < table->n_entries; i++) {
+        const struct tensor_entry *entry = &table->entries[i];
+        if (!entry->declared || entry->optional || entry->tensor != NULL) continue;
+        if (n_missing++ >= MISSING_LISTED) continue;
+        char name[TENSOR_NAME_BYTES];
+        tensor_table_name(i, name);
+        append(list, sizeof list, "%s%s", n_missing > 1 ? ", " : "", name);
+    }
+    if (n_missing > MISSING_LISTED) append(list, sizeof list, " and %zu more", n_missing - MISSING_LISTED);
+    return error_set(err, ERROR_BAD_FILE, "%zu tensor%s of architecture %s %s missing: %s", n_missing,
+                     n_missing == 1 ? "" : "s", architecture, n_missing == 1 ? "is" : "are", list);
+}
+
+static bool shape_fits(const struct tensor_entry *entry)
+{
+    const uint64_t *have = entry->tensor->dimension;
+    return have[0] == entry->cols && have[1] == entry->rows && have[2] == entry->experts && have[3] == 1;
+}
+
+static int shape_error(const struct tensor_entry *entry, size_t index, const char *architecture, struct error *err)
+{
+    char have[4 * 24] = "", want[4 * 24] = "", name[TENSOR_NAME_BYTES];
+    tensor_table_name(index, name);
+    for (unsigned d = 0; d < entry->tensor->n_dimensions; d++)
+        append(have, sizeof have, "%s%" PRIu64, d ? ", " : "", entry->tensor->dimension[d]);
+    append(want, sizeof want, "%" PRIu32, entry->cols);
+    if (entry->rows > 1 || entry->experts > 1) append(want, sizeof want, ", %" PRIu32, entry->rows);
+    if (entry->experts > 1) append(want, sizeof want, ", %" PRIu32, entry->experts);
+    return error_set(err, ERROR_BAD_FILE, "tensor %s: shape [%s], but %s with this header needs [%s]", name, have,
+                     architecture, want);
+}
+
+static int type_error(const struct tensor_entry *entry, size_t index, struct error *err)
+{
+    char name[TENSOR_NAME_BYTES];
+    tensor_table_name(index, name);
+    return error_set(err, ERROR_UNSUPPORTED,
+                     "tensor %s: type %s is not supported (supported: " GGUF_SUPPORTED_TYPES ")", name,
+                     gguf_tensor_type_name(entry->tensor->type));
+}
+
+static int by_address(const void *a, const void *b)
+{
+    const struct gguf_tensor *const *x = a, *const *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* A tensor that nobody asked for would be left out of the sums silently, so it is an error. */
+static int unknown_error(const struct tensor_table *table, const struct gguf *file, size_t n_found,
+                         const char *architecture, struct error *err)
+{
+    size_t n_file = gguf_n_tensors(file), n = 0;
+    const struct gguf_tensor **found = memory_array(n_found, sizeof *found);
+    if (found == NULL) return error_set(err, ERROR_NO_MEMORY, "tensor table: out of memory");
+    for (size_t i = 0; i < table->n_entries; i++)
+        if (table->entries[i].tensor != NULL) found[n++] = table->entries[i].tensor;
+    qsort(found, n, sizeof *found, by_address);
+    int result = 0;
+    for (size_t i = 0; i < n_file && result == 0; i++) {
+        const struct gguf_tensor *tensor = gguf_tensor_at(file, i);
+        if (bsearch(&tensor, found, n, sizeof *found, by_address) != NULL) continue;
+        result =
+            error_set(err, ERROR_UNSUPPORTED, "tensor %.*s: architecture %s has no such tensor (%zu unknown of %zu)",
+                      (int)tensor->name.length, tensor->name.bytes, architecture, n_file - n_found, n_file);
+    }
+    free(found);
+    return result;
+}
+
+int tensor_table_resolve(struct tensor_table *table, const struct gguf *file, const char *architecture,
+                         struct error *err)
+{
+    size_t n_found = 0;
+    bool missing = false;
+    for (size_t i = 0; i < table->n_entries; i++) {
+        struct tensor_entry *entry = &table->entries[i];
+        if (!entry->declared) continue;
+        char name[TENSOR_NAME_BYTES];
+        tensor_table_name(i, name);
+        entry->tensor = gguf_find_tensor(file, name);
+        n_found += entry->tensor != NULL;
+        missing = missing || (entry->tensor == NULL && !entry->optional);
+    }
+    if (missing) return missing_error(table, architecture, err);
+    for (size_t i = 0; i < table->n_entries; i++) {
+        const struct tensor_entry *entry = &table->entries[i];
+        if (entry->tensor == NULL) continue;
+        if (!gguf_type_supported(entry->tensor->type)) return type_error(entry, i, err);
+        if (!shape_fits(entry)) return shape_error(entry, i, architecture, err);
+    }
+    if (n_found < gguf_n_tensors(file)) return unknown_error(table, file, n_found, architecture, err);
+    return 0;
+}

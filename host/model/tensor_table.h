@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The tensors of a model, by role and layer. A family declares what it needs and in which shape; resolving finds each in
+ * the file and refuses the file if one is missing, has another shape, or is there without a role.
+ */
+#ifndef SLUICE_MODEL_TENSOR_TABLE_H
+#define SLUICE_MODEL_TENSOR_TABLE_H
+
+#include "host/model/gguf.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What a tensor is for. The file's names are in tensor_table.c. */
+enum tensor_role {
+    /* one per model */
+    TENSOR_TOKEN_EMBD,
+    TENSOR_OUTPUT, /* if the file has none, token_embd is used: tied embeddings */
+    TENSOR_OUTPUT_NORM,
+    TENSOR_ROPE_FREQS, /* what the inverse frequencies are divided by (Llama-3 rope scaling) */
+    /* one per layer */
+    TENSOR_ATTN_NORM,
+    TENSOR_ATTN_Q,
+    TENSOR_ATTN_K,
+    TENSOR_ATTN_V,
+    TENSOR_ATTN_OUTPUT,
+    TENSOR_ATTN_Q_BIAS,
+    TENSOR_ATTN_K_BIAS,
+    TENSOR_ATTN_V_BIAS,
+    TENSOR_ATTN_OUTPUT_BIAS,
+    TENSOR_ATTN_Q_NORM,
+    TENSOR_ATTN_K_NORM,
+    TENSOR_FFN_NORM,
+    TENSOR_FFN_GATE,
+    TENSOR_FFN_UP,
+    TENSOR_FFN_DOWN,
+    TENSOR_FFN_GATE_BIAS,
+    TENSOR_FFN_UP_BIAS,
+    TENSOR_FFN_DOWN_BIAS,
+    TENSOR_FFN_ROUTER,
+    TENSOR_FFN_GATE_EXPERTS,
+    TENSOR_FFN_UP_EXPERTS,
+    TENSOR_FFN_DOWN_EXPERTS,
+};
+#define TENSOR_FIRST_LAYER_ROLE TENSOR_ATTN_NORM
+#define TENSOR_ROLE_END (TENSOR_FFN_DOWN_EXPERTS + 1)
+#define TENSOR_ROLES_PER_LAYER (TENSOR_ROLE_END - TENSOR_FIRST_LAYER_ROLE)
+
+/* How a role's tensor is kept. */
+enum tensor_kind {
+    TENSOR_KIND_HOST,    /* read on the host, not copied to the card */
+    TENSOR_KIND_VECTOR,  /* f32[cols] on the card */
+    TENSOR_KIND_MATRIX,  /* matrix(rows, cols) in a card format */
+    TENSOR_KIND_FLOAT,   /* matrix(rows, cols) that stays F32: routers */
+    TENSOR_KIND_EXPERTS, /* experts x matrix(rows, cols), in the experts' slots */
+};
+
+struct tensor_entry {
+    const struct gguf_tensor *tensor; /* borrowed from the file; NULL: not there (optional) or not declared */
+    uint32_t rows, cols, experts;     /* rows 1: a vector; experts 1: one matrix */
+    bool declared, optional;
+};
+
+struct tensor_table {
+    uint32_t n_layers;
+    size_t n_entries;
+    struct tensor_entry *entries; /* owned */
+};
+
+#define TENSOR_NAME_BYTES 64
+
+/* An empty table for n_layers layers. Released by tensor_table_release, which takes a zeroed table too. */
+int tensor_table_init(struct tensor_table *table, uint32_t n_layers, struct error *err);
+void tensor_table_release(struct tensor_table *table);
+
+/* layer is ignored for roles that a model has once. */
+size_t tensor_table_index(enum tensor_role role, uint32_t layer);
+const struct tensor_entry *tensor_table_get(const struct tensor_table *table, enum tensor_role role, uint32_t layer);
+
+/* The reverse of tensor_table_index: the role, its kind, and the name in the file. */
+enum tensor_role tensor_table_role(size_t index);
+enum tensor_kind tensor_role_kind(enum tensor_role role);
+void tensor_table_name(size_t index, char name[TENSOR_NAME_BYTES]);
+
+/* Declares matrix(rows, cols); rows 1 is a vector. */
+void tensor_table_add(struct tensor_table *table, enum tensor_role role, uint32_t layer, uint32_t rows, uint32_t cols);
+void tensor_table_add_optional(struct tensor_table *table, enum tensor_role role, uint32_t layer, uint32_t rows,
+                               uint32_t cols);
+void tensor_table_add_experts(struct tensor_table *table, enum tensor_role role, uint32_t layer, uint32_t experts,
+                              uint32_t rows, uint32_t cols);
+
+/*
+ * Finds every declared tensor in file, which must outlive the table. ERROR_BAD_FILE lists what is missing or says which
+ * shape is wrong; ERROR_UNSUPPORTED names a tensor that the architecture does not have.
+ */
+int tensor_table_resolve(struct tensor_table *table, const struct gguf *file, const char *architecture,
+                         struct error *err);
+
+#endif

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The packer against an independent reader of the card layout: blocks of random bytes are packed, every weight is read
+ * back as the text of card_layout.h says, and must have the bits that gguf_decode gives for the same blocks.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "host/base/bytes.h"
+#include "host/model/pack.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ALL_FORMATS 0xffffffffu
+
+static uint32_t random_state;
+
+static uint32_t random_u32(void)
+{
+    random_state = random_state * 1664525u + 1013904223u;
+    return random_state ^ random_state >> 15;
+}
+
+/* A half of ordinary size, either sign; never infinite, sometimes zero or subnormal. */
+static uint16_t random_half(void)
+{
+    uint32_t bits = random_u32();
+    if (bits % 31 == 0) return (uint16_t)(bits >> 8 & 0x83ffu);
+    return (uint16_t)((bits >> 8 & 0x83ffu) | (8u + (bits >> 24) % 12u) << 10);
+}
+
+static float half_value(uint16_t bits)
+{
+    float value;
+    uint8_t bytes[2];
+    store_u16(bytes, bits);
+    gguf_decode(GGUF_F16, bytes, 1, &value);
+    return value;
+}
+
+/* Where the halves of a block's header are; everything else may be random. */
+static void random_block(enum gguf_tensor_type type, uint8_t *block)
+{
+    unsigned bytes = gguf_block_bytes(type);
+    for (unsigned i = 0; i < bytes; i++) block[i] = (uint8_t)random_u32();
+    switch (type) {
+    case GGUF_Q4_1:
+    case GGUF_Q5_1:
+    case GGUF_Q4_K:
+    case GGUF_Q5_K: store_u16(block + 2, random_half()); /* fall through */
+    case GGUF_Q4_0:
+    case GGUF_Q5_0:
+    case GGUF_Q8_0:
+    case GGUF_F16: store_u16(block, random_half()); break;
+    case GGUF_Q6_K: store_u16(block + 208, random_half()); break;
+    case GGUF_BF16:
+        store_u16(block, (uint16_t)((random_u32() & 0x807fu) | (0x3c00u + (random_u32() & 0x03ffu))));
+        break;
+    default: store_u32(block, bits_of_float((float)(int32_t)random_u32() * 0x1p-31f)); break;
+    }
+}
+
+/* One weight of a packed matrix, from the table in card_layout.h. */
+struct reader {
+    const uint8_t *matrix;
+    unsigned format;
+    uint32_t cols;
+};
+
+static unsigned nibble_at(const uint8_t *group, unsigned row, unsigned column)
+{
+    unsigned word = column / 8, within = column % 8;
+    uint8_t byte = group[64 * word + 4 * row + within % 4];
+    return within < 4 ? byte & 15u : byte >> 4;
+}
+
+static int byte_at(const uint8_t *group, unsigned row, unsigned column)
+{
+    return (int8_t)group[64 * (column / 4) + 4 * row + column % 4];
+}
+
+static float weight_of_64(const uint8_t *block, unsigned format, unsigned row, unsigned column)
+{
+    unsigned group = column / 32, c = column % 32;
+    float scale = half_value(load_u16(block + 2 * (16 * group + row)));
+    float min = half_value(load_u16(block + 64 + 2 * (16 * group + row)));
+    switch (format) {
+    case CARD_FORMAT_INT4: return scale * (float)((int)nibble_at(block + 64 + 256 * group, row, c) - 8);
+    case CARD_FORMAT_INT4_MIN: return scale * (float)nibble_at(block + 128 + 256 * group, row, c) + min;
+    case CARD_FORMAT_INT8: return scale * (float)byte_at(block + 64 + 512 * group, row, c);
+    default: return scale * (float)byte_at(block + 128 + 512 * group, row, c) + min;
+    }
+}
+
+static float weight_of_256(const uint8_t *block, unsigned format, unsigned row, unsigned column)
+{
+    unsigned group = column / 32, c = column % 32;
+    float d = half_value(load_u16(block + 2 * row)), dmin = half_value(load_u16(block + 32 + 2 * row));
+    unsigned q = nibble_at(block + 320 + 256 * group, row, c);
+    if (format == CARD_FORMAT_Q6_K) {
+        unsigned high = (unsigned)block[2368 + 128 * group + 8 * row + c / 4] >> 2 * (c % 4) & 3u;
+        int scale = (int8_t)block[64 + 16 * (column / 16) + row];
+        return d * (float)scale * (float)((int)(q | high << 4) - 32);
+    }
+    if (format == CARD_FORMAT_Q5_K) q |= ((unsigned)block[2368 + 64 * group + 4 * row + c / 8] >> c % 8 & 1u) << 4;
+    float scale = d * (float)block[64 + 16 * group + row], min = dmin * (float)block[192 + 16 * group + row];
+    return scale * (float)q - min;
+}
+
+static float weight_at(const struct reader *reader, uint32_t row, uint32_t column)
+{
+    if (reader->format == CARD_FORMAT_F32) return load_f32(reader->matrix + 4 * ((size_t)row * reader->cols + column));
+    uint32_t width = card_block_cols(reader->format), n_blocks = (reader->cols + width - 1) / width;
+    size_t index = (size_t)(row / 16) * n_blocks + column / width;
+    const uint8_t *block = reader->matrix + index * card_block_bytes(reader->format);
+    return width == 64 ? weight_of_64(block, reader->format, row % 16, column % 64)
+                       : weight_of_256(block, reader->format, row % 16, column % 256);
+}
+
+struct case_of_type {
+    enum gguf_tensor_type type;
+    unsigned format;
+};
+
+static const struct case_of_type quantized[] = {
+    {GGUF_Q4_0, CARD_FORMAT_INT4},     {GGUF_Q4_1, CARD_FORMAT_INT4_MIN}, {GGUF_Q5_0, CARD_FORMAT_INT8},
+    {GGUF_Q5_1, CARD_FORMAT_INT8_MIN}, {GGUF_Q8_0, CARD_FORMAT_INT8},     {GGUF_Q4_K, CARD_FORMAT_Q4_K},
+    {GGUF_Q5_K, CARD_FORMAT_Q5_K},     {GGUF_Q6_K, CARD_FORMAT_Q6_K},
+};
+static const uint32_t row_counts[] = {1, 15, 16, 17, 40};
+static const uint32_t column_counts[] = {32, 64, 96, 256, 512};
+
+static uint8_t *random_matrix(enum gguf_tensor_type type, uint32_t rows, uint32_t cols)
+{
+    size_t n_blocks = (size_t)rows * cols / gguf_block_elements(type), bytes = gguf_block_bytes(type);
+    uint8_t *data = malloc(n_blocks * bytes);
+    assert_non_null(data);
+    for (size_t i = 0; i < n_blocks; i++) random_block(type, data + i * bytes);
+    return data;
+}
+
+/* Packs in two calls when there are pieces enough, into memory full of ones: what packing must zero, it must zero. */
+static uint8_t *packed_matrix(const struct pack_source *source, unsigned format, struct pack_result *result)
+{
+    size_t bytes = card_matrix_bytes(format, source->rows, source->cols);
+    uint8_t *out = malloc(bytes);
+    assert_non_null(out);
+    memset(out, 0xff, bytes);
+    uint32_t n = pack_n_pieces(source->rows), first = n / 2;
+    assert_int_equal(pack_bytes_before(format, source->rows, source->cols, n), bytes);
+    pack_pieces(source, format, 0, first, out, result);
+    pack_pieces(source, format, first, n - first, out + pack_bytes_before(format, source->rows, source->cols, first),
+                result);
+    return out;
+}
+
+static void check_exact(enum gguf_tensor_type type, unsigned format, uint32_t rows, uint32_t cols)
+{
+    uint8_t *data = random_matrix(type, rows, cols);
+    struct pack_source source = {type, data, rows, cols};
+    struct pack_result result = {0};
+    uint8_t *packed = packed_matrix(&source, format, &result);
+    float *want = malloc(sizeof *want * rows * cols);
+    gguf_decode(type, data, (size_t)rows * cols, want);
+    struct reader reader = {packed, format, cols};
+    for (uint32_t r = 0; r < rows; r++)
+        for (uint32_t c = 0; c < cols; c++) {
+            uint32_t got = bits_of_float(weight_at(&reader, r, c)), bits = bits_of_float(want[(size_t)r * cols + c]);
+            if (got != bits)
+                fail_msg("%s %ux%u (%u,%u): %08x, not %08x", gguf_tensor_type_name(type), rows, cols, r, c, got, bits);
+        }
+    assert_false(result.not_finite);
+    assert_false(result.too_large);
+    assert_true(result.error_squares == 0);
+    free(want);
+    free(packed);
+    free(data);
+}
+
+static void test_quantized_types_keep_their_bits(void **state)
+{
+    (void)state;
+    random_state = 3;
+    for (size_t t = 0; t < sizeof quantized / sizeof quantized[0]; t++)
+        for (size_t r = 0; r < sizeof row_counts / sizeof row_counts[0]; r++)
+            for (size_t c = 0; c < sizeof column_counts / sizeof column_counts[0]; c++) {
+                if (column_counts[c] % gguf_block_elements(quantized[t].type) != 0) continue;
+                assert_int_equal(pack_format(quantized[t].type, ALL_FORMATS), quantized[t].format);
+                check_exact(quantized[t].type, quantized[t].format, row_counts[r], column_counts[c]);
+            }
+}
+
+static void test_every_type_decodes_to_f32_exactly(void **state)
+{
+    (void)state;
+    random_state = 4;
+    uint32_t only_f32 = 1u << CARD_FORMAT_F32;
+    for (size_t t = 0; t < sizeof quantized / sizeof quantized[0]; t++) {
+        assert_int_equal(pack_format(quantized[t].type, only_f32), CARD_FORMAT_F32);
+        check_exact(quantized[t].type, CARD_FORMAT_F32, 17, 512);
+    }
+    const enum gguf_tensor_type floats[] = {GGUF_F32, GGUF_F16, GGUF_BF16};
+    for (size_t t = 0; t < 3; t++) {
+        assert_false(pack_rounds(floats[t], CARD_FORMAT_F32));
+        check_exact(floats[t], CARD_FORMAT_F32, 33, 300);
+        check_exact(floats[t], CARD_FORMAT_F32, 1, 7);
+    }
+}
+
+/* Rows and columns beyond the matrix must not add to a sum: quantized values and minima there are zero. */
+static void test_padding_is_zero(void **state)
+{
+    (void)state;
+    random_state = 5;
+    for (size_t t = 0; t < sizeof quantized / sizeof quantized[0]; t++) {
+        uint32_t width = card_block_cols(quantized[t].format), rows = 17, cols = width == 64 ? 96 : 256;
+        uint8_t *data = random_matrix(quantized[t].type, rows, cols);
+        struct pack_source source = {quantized[t].type, data, rows, cols};
+        struct pack_result result = {0};
+        uint8_t *packed = packed_matrix(&source, quantized[t].format, &result);
+        struct reader reader = {packed, quantized[t].format, cols};
+        for (uint32_t r = 0; r < 32; r++)
+            for (uint32_t c = 0; c < (width == 64 ? 128u : 256u); c++)
+                if (r >= rows || c >= cols) assert_true(weight_at(&reader, r, c) == 0.0f);
+        free(packed);
+        free(data);
+    }
+}
+
+/* Q8_0's rule: d = largest / 127 as a half, q = round(value / d), and the error is what was measured. */
+static void test_floats_become_int8_by_the_rule_of_q8_0(void **state)
+{
+    (void)state;
+    random_state = 6;
+    const enum gguf_tensor_type floats[] = {GGUF_F32, GGUF_F16, GGUF_BF16};
+    for (size_t t = 0; t < 3; t++) {
+        uint32_t rows = 17, cols = 100;
+        uint8_t *data = random_matrix(floats[t], rows, cols);
+        float *values = malloc(sizeof *values * rows * cols);
+        gguf_decode(floats[t], data, (size_t)rows * cols, values);
+        struct pack_source source = {floats[t], data, rows, cols};
+        struct pack_result result = {0};
+        assert_int_equal(pack_format(floats[t], ALL_FORMATS), CARD_FORMAT_INT8);
+        assert_true(pack_rounds(floats[t], CARD_FORMAT_INT8));
+        uint8_t *packed = packed_matrix(&source, CARD_FORMAT_INT8, &result);
+        struct reader reader = {packed, CARD_FORMAT_INT8, cols};
+        double errors = 0, squares = 0;
+        for (uint32_t r = 0; r < rows; r++)
+            for (uint32_t c = 0; c < cols; c++) {
+                float value = values[r * cols + c], got = weight_at(&reader, r, c), largest = 0;
+                for (uint32_t i = c / 32 * 32; i < cols && i < c / 32 * 32 + 32; i++)
+                    largest = fmaxf(largest, fabsf(values[r * cols + i]));
+                assert_true(fabs((double)got - (double)value) <= (double)largest / 127 * (0.5 + 127 * 0x1p-11) * 1.001);
+                errors += ((double)got - (double)value) * ((double)got - (double)value);
+                squares += (double)value * (double)value;
+            }
+        assert_true(result.error_squares > 0);
+        assert_true(fabs(result.error_squares - errors) <= 1e-9 * errors);
+        assert_true(fabs(result.value_squares - squares) <= 1e-9 * squares);
+        free(packed);
+        free(values);
+        free(data);
+    }
+}
+
+/* Integers times a power of two, the largest 127: INT8 holds them, so nothing may be lost. */
+static void test_values_of_int8_are_not_changed(void **state)
+{
+    (void)state;
+    uint8_t data[4 * 64];
+    for (unsigned i = 0; i < 64; i++) store_u32(data + 4 * i, bits_of_float(((float)i * 4 - 125.0f) * 0x1p-6f));
+    struct pack_source source = {GGUF_F32, data, 1, 64};
+    struct pack_result result = {0};
+    store_u32(data + 4 * 10, bits_of_float(127 * 0x1p-6f));
+    store_u32(data + 4 * 40, bits_of_float(-127 * 0x1p-6f));
+    uint8_t *packed = packed_matrix(&source, CARD_FORMAT_INT8, &result);
+    struct reader reader = {packed, CARD_FORMAT_INT8, 64};
+    for (uint32_t c = 0; c < 64; c++) assert_true(weight_at(&reader, 0, c) == load_f32(data + 4 * c));
+    assert_true(result.error_squares == 0);
+    free(packed);
+}
+
+static void test_scales_that_are_not_finite_are_seen(void **state)
+{
+    (void)state;
+    random_state = 7;
+    const uint16_t bad[] = {0x7c00, 0xfc00, 0x7e00, 0xffff};
+    for (size_t t = 0; t < sizeof quantized / sizeof quantized[0]; t++)
+        for (size_t b = 0; b < 4; b++) {
+            enum gguf_tensor_type type = quantized[t].type;
+            uint8_t *data = random_matrix(type, 16, 256);
+            size_t last = 16u * 256u / gguf_block_elements(type) - 1;
+            store_u16(data + last * gguf_block_bytes(type) + (type == GGUF_Q6_K ? 208 : 0), bad[b]);
+            struct pack_source source = {type, data, 16, 256};
+            struct pack_result result = {0};
+            free(packed_matrix(&source, quantized[t].format, &result));
+            assert_true(result.not_finite);
+            free(data);
+        }
+}
+
+static void test_floats_that_do_not_fit_are_seen(void **state)
+{
+    (void)state;
+    uint8_t data[4 * 32] = {0};
+    struct pack_source source = {GGUF_F32, data, 1, 32};
+    struct pack_result result = {0};
+    store_u32(data + 8, bits_of_float(1e9f)); /* 1e9 / 127 is beyond a half */
+    free(packed_matrix(&source, CARD_FORMAT_INT8, &result));
+    assert_true(result.too_large);
+    result = (struct pack_result){0};
+    store_u32(data + 8, 0x7fc00000u);
+    free(packed_matrix(&source, CARD_FORMAT_INT8, &result));
+    assert_true(result.not_finite);
+    result = (struct pack_result){0};
+    free(packed_matrix(&source, CARD_FORMAT_F32, &result));
+    assert_true(result.not_finite);
+}
+
+static void test_a_card_without_a_format_gets_f32_or_nothing(void **state)
+{
+    (void)state;
+    uint32_t f32 = 1u << CARD_FORMAT_F32;
+    assert_int_equal(pack_format(GGUF_Q4_K, f32 | 1u << CARD_FORMAT_INT4), CARD_FORMAT_F32);
+    assert_int_equal(pack_format(GGUF_Q4_0, f32 | 1u << CARD_FORMAT_INT4), CARD_FORMAT_INT4);
+    assert_int_equal(pack_format(GGUF_Q4_K, 1u << CARD_FORMAT_INT4), 0);
+    assert_int_equal(pack_format(GGUF_Q2_K, ALL_FORMATS), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_quantized_types_keep_their_bits),
+        cmocka_unit_test(test_every_type_decodes_to_f32_exactly),
+        cmocka_unit_test(test_padding_is_zero),
+        cmocka_unit_test(test_floats_become_int8_by_the_rule_of_q8_0),
+        cmocka_unit_test(test_values_of_int8_are_not_changed),
+        cmocka_unit_test(test_scales_that_are_not_finite_are_seen),
+        cmocka_unit_test(test_floats_that_do_not_fit_are_seen),
+        cmocka_unit_test(test_a_card_without_a_format_gets_f32_or_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

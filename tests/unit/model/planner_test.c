@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The card programs that families write: which operations, in which order, over which operands. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "host/model/model_internal.h"
+#include "tests/unit/model/tiny_model.h"
+
+#define ARENA CARD_ADDR(7, 0) /* an address that no card uses; planning only computes with it */
+#define MAX_DESCRIPTORS 128
+
+struct plan {
+    struct tiny_model tiny;
+    struct model *model;
+    struct card *card;
+    struct loaded_model *loaded;
+    struct planner planner;
+    struct card_descriptor program[MAX_DESCRIPTORS];
+    card_addr pools[2];
+};
+
+static void open_tiny(struct plan *plan, const char *card)
+{
+    struct error err = {0};
+    const struct card_options options = {.threads = 1, .memory_bytes = 8u << 20};
+    if (tiny_open(&plan->tiny, &plan->model, &err) < 0) fail_msg("%s", err.text);
+    if (card_open(card, &options, &plan->card, &err) < 0) fail_msg("%s", err.text);
+    if (model_load(plan->model, plan->card, NULL, &plan->loaded, &err) < 0) fail_msg("%s", err.text);
+}
+
+static void close_plan(struct plan *plan)
+{
+    loaded_model_close(plan->loaded);
+    card_close(plan->card);
+    model_close(plan->model);
+}
+
+/* Plans a step into plan->program, or measures it. */
+static void make(struct plan *plan, bool measuring, uint32_t n_tokens, uint32_t n_rows)
+{
+    plan->planner =
+        (struct planner){.model = plan->model, .config = &plan->model->config, .kv_format = CARD_FORMAT_F16};
+    if (!measuring) {
+        plan->planner.loaded = plan->loaded;
+        plan->planner.pools = plan->pools;
+        plan->planner.n_pages = 9;
+        plan->planner.arena = ARENA;
+        plan->planner.program = plan->program;
+        plan->planner.capacity = MAX_DESCRIPTORS;
+    }
+    planner_begin(&plan->planner, n_tokens, 4, n_rows);
+    plan->model->family->plan(&plan->planner);
+    assert_true(plan->planner.n_descriptors <= MAX_DESCRIPTORS);
+}
+
+static void expect_opcodes(const struct plan *plan, const uint8_t *opcodes, unsigned n)
+{
+    for (unsigned i = 0; i < n && i < plan->planner.n_descriptors; i++)
+        if (plan->program[i].opcode != opcodes[i])
+            fail_msg("descriptor %u is operation %u, not %u", i, plan->program[i].opcode, opcodes[i]);
+    assert_int_equal(plan->planner.n_descriptors, n);
+}
+
+#define ATTENTION_OPS                                                                                                  \
+    CARD_OP_NORM, CARD_OP_QUANTIZE, CARD_OP_MATMUL, CARD_OP_MATMUL, CARD_OP_MATMUL, CARD_OP_ROPE, CARD_OP_ROPE,        \
+        CARD_OP_KV_WRITE, CARD_OP_ATTENTION
+#define FFN_OPS                                                                                                        \
+    CARD_OP_NORM, CARD_OP_QUANTIZE, CARD_OP_MATMUL, CARD_OP_MATMUL, CARD_OP_GLU, CARD_OP_QUANTIZE, CARD_OP_MATMUL
+#define HEAD_OPS CARD_OP_NORM, CARD_OP_QUANTIZE, CARD_OP_MATMUL
+
+static void test_a_dense_layer(void **state)
+{
+    (void)state;
+    static struct plan plan;
+    tiny_init(&plan.tiny, "llama");
+    open_tiny(&plan, "sim");
+    make(&plan, false, 3, 3);
+    const uint8_t opcodes[] = {ATTENTION_OPS, CARD_OP_QUANTIZE, CARD_OP_MATMUL, FFN_OPS, HEAD_OPS};
+    expect_opcodes(&plan, opcodes, sizeof opcodes);
+    const struct card_descriptor *p = plan.program;
+    for (unsigned i = 2; i < 5; i++) { /* query, key and value share one quantized copy */
+        assert_int_equal(p[i].src, p[1].dst);
+        assert_int_equal(p[i].format, CARD_FORMAT_INT4);
+        assert_int_equal(p[i].flags, 0);
+        assert_int_equal(p[i].rows, i == 2 ? 32 : 16);
+    }
+    for (unsigned i = 5; i < 7; i++) {
+        assert_int_equal(p[i].flags, CARD_FLAG_INTERLEAVED);
+        assert_int_equal(p[i].param[0], 16);
+        assert_int_equal(p[i].dst, p[i - 3].dst);
+    }
+    assert_int_equal(p[7].param[0], 9);
+    assert_int_equal(p[7].rows, 1);
+    assert_true(float_of_bits(p[8].param[1]) == 0.25f);
+    assert_int_equal(p[10].flags, CARD_FLAG_ADD);
+    assert_int_equal(p[10].dst, plan.planner.embeddings.address); /* the residual stream */
+    assert_int_equal(p[17].dst, plan.planner.embeddings.address);
+    assert_int_equal(p[20].dst, plan.planner.logits.address);
+    assert_int_equal(p[20].rows, 8);
+    close_plan(&plan);
+}
+
+static void test_a_float_card_quantizes_nothing(void **state)
+{
+    (void)state;
+    static struct plan plan;
+    tiny_init(&plan.tiny, "qwen2");
+    open_tiny(&plan, "ref");
+    make(&plan, false, 3, 3);
+    for (unsigned i = 0; i < plan.planner.n_descriptors; i++) {
+        assert_int_not_equal(plan.program[i].opcode, CARD_OP_QUANTIZE);
+        if (plan.program[i].opcode == CARD_OP_MATMUL) assert_int_equal(plan.program[i].format, CARD_FORMAT_F32);
+        if (plan.program[i].opcode == CARD_OP_ROPE) assert_int_equal(plan.program[i].flags, 0);
+    }
+    for (unsigned i = 1; i < 4; i++) { /* query, key and value have biases */
+        assert_int_equal(plan.program[i].flags, CARD_FLAG_BIAS);
+        assert_int_not_equal(plan.program[i].aux, 0);
+    }
+    close_plan(&plan);
+}
+
+static void test_heads_are_normed_before_the_rotation(void **state)
+{
+    (void)state;
+    static struct plan plan;
+    tiny_init(&plan.tiny, "qwen3");
+    open_tiny(&plan, "sim");
+    make(&plan, false, 2, 2);
+    const uint8_t opcodes[] = {CARD_OP_NORM,      CARD_OP_QUANTIZE, CARD_OP_MATMUL, CARD_OP_NORM, CARD_OP_MATMUL,
+                               CARD_OP_NORM,      CARD_OP_MATMUL,   CARD_OP_ROPE,   CARD_OP_ROPE, CARD_OP_KV_WRITE,
+                               CARD_OP_ATTENTION, CARD_OP_QUANTIZE, CARD_OP_MATMUL, FFN_OPS,      HEAD_OPS};
+    expect_opcodes(&plan, opcodes, sizeof opcodes);
+    assert_int_equal(plan.program[3].rows, 2);
+    assert_int_equal(plan.program[3].cols, 16);
+    assert_int_equal(plan.program[3].dst, plan.program[2].dst);
+    assert_int_equal(plan.program[5].rows, 1);
+    close_plan(&plan);
+}
+
+static void test_a_layer_of_experts(void **state)
+{
+    (void)state;
+    static struct plan plan;
+    tiny_init(&plan.tiny, "qwen3moe");
+    open_tiny(&plan, "sim");
+    make(&plan, false, 3, 3);
+    const uint8_t experts[] = {CARD_OP_NORM,          CARD_OP_MATMUL,        CARD_OP_ROUTER, CARD_OP_QUANTIZE,
+                               CARD_OP_EXPERT_MATMUL, CARD_OP_EXPERT_MATMUL, CARD_OP_GLU,    CARD_OP_QUANTIZE,
+                               CARD_OP_EXPERT_MATMUL, CARD_OP_EXPERT_SUM,    HEAD_OPS};
+    const struct card_descriptor *p = plan.program + plan.planner.n_descriptors - sizeof experts;
+    for (unsigned i = 0; i < sizeof experts; i++) assert_int_equal(p[i].opcode, experts[i]);
+    assert_int_equal(p[1].format, CARD_FORMAT_F32); /* routers stay float */
+    assert_int_equal(p[1].src, p[0].dst);
+    assert_int_equal(p[2].flags, CARD_FLAG_RENORMALIZE);
+    for (unsigned i = 4; i <= 8; i += i == 4 ? 1 : 3) {
+        assert_int_equal(p[i].aux, p[2].dst);
+        assert_int_equal(p[i].flags, i == 8 ? CARD_FLAG_PER_CHOICE : 0);
+        assert_int_equal(p[i].param[0], 1);
+        assert_int_equal(p[i].param[1], 2);
+        assert_int_equal(p[i].weight, plan.loaded->experts[0].table[i == 8 ? EXPERT_DOWN : i - 4]);
+    }
+    assert_int_equal(p[9].dst, plan.planner.embeddings.address);
+    close_plan(&plan);
+}
+
+static void test_slot_tables_name_every_expert(void **state)
+{
+    (void)state;
+    static struct plan plan;
+    tiny_init(&plan.tiny, "qwen3moe");
+    open_tiny(&plan, "sim");
+    const struct expert_layer *experts = &plan.loaded->experts[0];
+    assert_int_equal(experts->slot_bytes, 3 * card_matrix_bytes(CARD_FORMAT_INT4, 32, 32));
+    for (unsigned m = 0; m < EXPERT_MATRICES; m++) {
+        uint8_t table[2 * sizeof(card_addr)];
+        card_event done;
+        struct error err = {0};
+        assert_int_equal(card_read(plan.card, table, experts->table[m], sizeof table, NULL, 0, &done, &err), 0);
+        assert_int_equal(card_wait(plan.card, done, 0, &err), 0);
+        for (unsigned e = 0; e < 2; e++)
+            assert_int_equal(load_u64(table + 8 * e), experts->slots + e * experts->slot_bytes + experts->offset[m]);
+    }
+    close_plan(&plan);
+}
+
+static void test_only_wanted_rows_leave_the_last_attention(void **state)
+{
+    (void)state;
+    static struct plan plan;
+    tiny_init(&plan.tiny, "llama");
+    open_tiny(&plan, "sim");
+    make(&plan, false, 5, 2);
+    const uint8_t some[] = {ATTENTION_OPS,  CARD_OP_GATHER, CARD_OP_GATHER, CARD_OP_QUANTIZE,
+                            CARD_OP_MATMUL, FFN_OPS,        HEAD_OPS};
+    expect_opcodes(&plan, some, sizeof some);
+    for (unsigned i = 0; i < plan.planner.n_descriptors; i++) assert_int_equal(plan.program[i].tokens, i < 9 ? 5 : 2);
+    assert_int_equal(plan.program[10].dst, plan.planner.wanted.address);
+    make(&plan, false, 5, 0);
+    const uint8_t none[] = {CARD_OP_NORM,   CARD_OP_QUANTIZE, CARD_OP_MATMUL, CARD_OP_MATMUL,
+                            CARD_OP_MATMUL, CARD_OP_ROPE,     CARD_OP_ROPE,   CARD_OP_KV_WRITE};
+    expect_opcodes(&plan, none, sizeof none);
+    close_plan(&plan);
+}
+
+/* What step memory relies on: no step of at most the measured size takes more arena or more descriptors. */
+static void test_measuring_bounds_every_smaller_step(void **state)
+{
+    (void)state;
+    const char *const architectures[] = {"llama", "qwen2", "qwen3", "qwen3moe"};
+    const char *const cards[] = {"ref", "sim"};
+    for (size_t a = 0; a < 8; a++) {
+        static struct plan plan;
+        tiny_init(&plan.tiny, architectures[a / 2]);
+        open_tiny(&plan, cards[a % 2]);
+        for (uint32_t most_rows = 0; most_rows <= 7; most_rows++) {
+            make(&plan, true, 7, most_rows);
+            uint64_t peak = plan.planner.peak;
+            unsigned capacity = plan.planner.n_descriptors;
+            for (uint32_t tokens = 1; tokens <= 7; tokens++)
+                for (uint32_t rows = 0; rows <= tokens && rows <= most_rows; rows++) {
+                    make(&plan, false, tokens, rows);
+                    assert_true(plan.planner.peak <= peak);
+                    assert_true(plan.planner.n_descriptors <= capacity);
+                }
+        }
+        close_plan(&plan);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_dense_layer),
+        cmocka_unit_test(test_a_float_card_quantizes_nothing),
+        cmocka_unit_test(test_heads_are_normed_before_the_rotation),
+        cmocka_unit_test(test_a_layer_of_experts),
+        cmocka_unit_test(test_slot_tables_name_every_expert),
+        cmocka_unit_test(test_only_wanted_rows_leave_the_last_attention),
+        cmocka_unit_test(test_measuring_bounds_every_smaller_step),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
