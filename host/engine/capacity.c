@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How long the context, how many sequences and how many KV pages. The rule:
+ *
+ *   budget     what is free on the card after the weights, less 1/32 as a reserve. On a card whose memory is this
+ *              host's (info.threads is not 0) and if no context was asked for: at most half of it and at most 8 GiB,
+ *              unless nothing fits then.
+ *   sequences  as asked, else the most of 16 that the budget holds at full context, but not fewer than 4 on account of a
+ *              context that nobody asked for (then the context gives way) and not fewer than 1.
+ *   context    as asked, else the model's (or as far as a card counts positions, if that is less), else (if that many
+ *              sequences do not fit) the longest that fits, in whole pages.
+ *   pages      enough for every sequence at full context; if both numbers were asked for and this is too much, what the
+ *              budget holds, as long as one whole sequence fits: the others wait for pages when they need them.
+ */
+#include "host/engine/sequence.h"
+
+#include <stdio.h>
+
+#define DEFAULT_CHUNK 256u
+#define MOST_SEQUENCES 16u /* chosen by default */
+#define FEW_SEQUENCES 4u   /* below this the context gives way first */
+#define HOST_POOL_CAP (8ull << 30)
+#define LOGIT_ROWS_BYTES (64ull << 20) /* host and card memory for the logits of whole prompts */
+
+static uint64_t pages_for(uint32_t tokens) { return ((uint64_t)tokens + CARD_PAGE_TOKENS - 1) / CARD_PAGE_TOKENS; }
+static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+/* What the model was trained for, as far as a card counts positions. */
+static uint32_t model_context(const struct model_config *config)
+{
+    return least(config->context_length, CARD_MAX_POSITIONS);
+}
+
+struct demand {
+    const struct model *model;
+    const struct model_config *config;
+    uint64_t budget, page_bytes;
+    uint32_t chunk;
+    unsigned kv_format;
+};
+
+/* The step limits for sequences of context tokens over n_pages pages (0: enough for all of them at full length). */
+static struct step_limits limits_for(const struct demand *demand, uint32_t sequences, uint32_t context,
+                                     uint64_t n_pages)
+{
+    uint64_t spare_rows = LOGIT_ROWS_BYTES / (4ull * demand->config->n_vocab);
+    if (spare_rows > demand->chunk) spare_rows = demand->chunk;
+    if (n_pages == 0) n_pages = sequences * pages_for(context);
+    if (n_pages > UINT32_MAX) n_pages = UINT32_MAX;
+    return (struct step_limits){
+        .max_tokens = least(CARD_MAX_TOKENS, demand->chunk + sequences),
+        .max_logit_rows = least(CARD_MAX_TOKENS, sequences + (uint32_t)spare_rows),
+        .n_pages = (uint32_t)n_pages,
+        .max_pages_in_tables = (uint32_t)n_pages, /* no page is in two tables */
+        .kv_format = demand->kv_format,
+    };
+}
+
+/* Pages that the budget holds beside the step memory of so many sequences; at most those of full contexts. */
+static uint64_t affordable_pages(const struct demand *demand, uint32_t sequences, uint32_t context)
+{
+    struct step_limits limits = limits_for(demand, sequences, context, 0);
+    uint64_t step_bytes = model_step_bytes(demand->model, &limits);
+    if (step_bytes >= demand->budget) return 0;
+    uint64_t pages = (demand->budget - step_bytes) / demand->page_bytes;
+    return pages < limits.n_pages ? pages : limits.n_pages;
+}
+
+static bool all_fit(const struct demand *demand, uint32_t sequences, uint32_t context)
+{
+    return affordable_pages(demand, sequences, context) >= sequences * pages_for(context);
+}
+
+/* The longest context up to most at which so many sequences fit, else in whole pages; 0 if not even one page each. */
+static uint32_t longest_context(const struct demand *demand, uint32_t sequences, uint32_t most)
+{
+    if (all_fit(demand, sequences, most)) return most;
+    uint64_t low = 0, high = pages_for(most); /* pages of a sequence: low fits, high does not */
+    while (high - low > 1) {
+        uint64_t middle = low + (high - low) / 2;
+        if (all_fit(demand, sequences, (uint32_t)(middle * CARD_PAGE_TOKENS)))
+            low = middle;
+        else
+            high = middle;
+    }
+    return (uint32_t)(low * CARD_PAGE_TOKENS);
+}
+
+static int no_room(const struct demand *demand, uint32_t sequences, uint32_t context, struct error *err)
+{
+    uint32_t fits = longest_context(demand, 1, model_context(demand->config));
+    const double mib = 1 << 20;
+    double needed = (double)pages_for(context) * (double)demand->page_bytes / mib;
+    if (fits == 0)
+        return error_set(err, ERROR_NO_MEMORY,
+                         "the card has %.1f MiB left after the weights, too little for one KV page and the memory of a "
+                         "step (a smaller --chunk than %u, a smaller model or a larger card)",
+                         (double)demand->budget / mib, demand->chunk);
+    return error_set(err, ERROR_NO_MEMORY,
+                     "%u sequence%s of %u tokens, %.1f MiB of KV pages each, do not fit in the %.1f MiB left after the "
+                     "weights (one sequence fits with --ctx %u)",
+                     sequences, sequences == 1 ? "" : "s", context, needed, (double)demand->budget / mib, fits);
+}
+
+/* Decides sequences, context and pages by the rule above. */
+static int choose(const struct demand *demand, const struct engine_options *options, struct engine_limits *limits,
+                  struct error *err)
+{
+    uint32_t most = model_context(demand->config);
+    uint32_t context = options->context ? options->context : most;
+    uint32_t sequences = options->max_sequences ? options->max_sequences : MOST_SEQUENCES;
+    if (!options->max_sequences) {
+        uint32_t fewest = options->context ? 1 : FEW_SEQUENCES;
+        while (sequences > fewest && !all_fit(demand, sequences, context)) sequences--;
+    }
+    if (!options->context && !all_fit(demand, sequences, context)) {
+        uint32_t shorter = longest_context(demand, sequences, context);
+        while (shorter == 0 && !options->max_sequences && sequences > 1)
+            shorter = longest_context(demand, --sequences, context);
+        if (shorter == 0) return no_room(demand, sequences, CARD_PAGE_TOKENS, err);
+        context = shorter;
+    }
+    uint64_t pages = affordable_pages(demand, sequences, context);
+    if (pages < pages_for(context)) return no_room(demand, 1, context, err);
+    limits->context = context;
+    limits->max_sequences = sequences;
+    limits->n_pages = (uint32_t)pages;
+    limits->context_is_model_limit = context == demand->config->context_length;
+    return 0;
+}
+
+/* Names of the page formats in the set, for a message. */
+static void list_kv_formats(uint32_t formats, char *text, size_t size)
+{
+    snprintf(text, size, "%s%s%s", formats & 1u << CARD_FORMAT_F16 ? "f16" : "",
+             formats & 1u << CARD_FORMAT_F16 && formats & 1u << CARD_FORMAT_F32 ? ", " : "",
+             formats & 1u << CARD_FORMAT_F32 ? "f32" : "");
+}
+
+static int check_options(const struct engine_options *options, const struct card_info *info,
+                         const struct model_config *config, struct error *err)
+{
+    unsigned kv = options->kv_format;
+    if (options->context > config->context_length)
+        return error_set(err, ERROR_BAD_ARGUMENT, "a context of %u tokens was asked for, the model has %u (--ctx)",
+                         options->context, config->context_length);
+    if (options->context > CARD_MAX_POSITIONS)
+        return error_set(err, ERROR_BAD_ARGUMENT, "a context of %u tokens was asked for, a card counts to %u (--ctx)",
+                         options->context, CARD_MAX_POSITIONS);
+    if (options->max_sequences > CARD_MAX_TOKENS)
+        return error_set(err, ERROR_BAD_ARGUMENT, "%u sequences were asked for, a step takes %u at most (--max-seqs)",
+                         options->max_sequences, CARD_MAX_TOKENS);
+    if (options->chunk > CARD_MAX_TOKENS)
+        return error_set(err, ERROR_BAD_ARGUMENT,
+                         "a chunk of %u tokens was asked for, a step takes %u at most (--chunk)", options->chunk,
+                         CARD_MAX_TOKENS);
+    if (kv >= 32 || (kv != 0 && !(info->kv_formats & 1u << kv))) {
+        char names[32];
+        list_kv_formats(info->kv_formats, names, sizeof names);
+        return error_set(err, ERROR_UNSUPPORTED, "the %s card has no KV pages in this format; it has %s (--kv)",
+                         info->backend, names);
+    }
+    return 0;
+}
+
+static uint64_t whole_budget(const struct card_info *info)
+{
+    uint64_t free_bytes = 0;
+    for (unsigned i = 0; i < info->n_banks; i++) free_bytes += info->bank[i].bytes_free;
+    return free_bytes - free_bytes / 32;
+}
+
+/* What a default start takes of it. */
+static uint64_t modest_budget(const struct card_info *info, const struct engine_options *options)
+{
+    uint64_t budget = whole_budget(info);
+    if (info->threads == 0 || options->context) return budget;
+    budget /= 2;
+    return budget < HOST_POOL_CAP ? budget : HOST_POOL_CAP;
+}
+
+/*
+ * Opens step memory. The free bytes of several banks do not always join to what was counted on, so a pool that the
+ * card refuses shrinks by eighths, down to one whole sequence.
+ */
+static int open_memory(struct engine *engine, const struct demand *demand, struct error *err)
+{
+    struct engine_limits *limits = &engine->limits;
+    uint64_t fewest = pages_for(limits->context);
+    for (;;) {
+        engine->step_limits = limits_for(demand, limits->max_sequences, limits->context, limits->n_pages);
+        int status = step_memory_open(engine->loaded, &engine->step_limits, &engine->memory, err);
+        if (status != ERROR_NO_MEMORY || limits->n_pages == fewest) return status;
+        uint64_t fewer = limits->n_pages - (limits->n_pages + 7ull) / 8;
+        limits->n_pages = (uint32_t)(fewer < fewest ? fewest : fewer);
+    }
+}
+
+int engine_choose_capacity(struct engine *engine, const struct engine_options *options, struct error *err)
+{
+    const struct model *model = loaded_model_source(engine->loaded);
+    const struct model_config *config = model_get_config(model);
+    struct card_info info;
+    card_describe(loaded_model_card(engine->loaded), &info);
+    int status = check_options(options, &info, config, err);
+    if (status < 0) return status;
+
+    struct demand demand = {
+        .model = model,
+        .config = config,
+        .budget = modest_budget(&info, options),
+        .chunk = options->chunk ? options->chunk : DEFAULT_CHUNK,
+        .kv_format = options->kv_format ? options->kv_format : info.kv_default,
+    };
+    demand.page_bytes = model_page_bytes(model, demand.kv_format);
+    engine->limits =
+        (struct engine_limits){.chunk = demand.chunk, .kv_format = demand.kv_format, .page_bytes = demand.page_bytes};
+    status = choose(&demand, options, &engine->limits, err);
+    if (status == ERROR_NO_MEMORY) {
+        demand.budget = whole_budget(&info);
+        status = choose(&demand, options, &engine->limits, err);
+    }
+    if (status < 0) return status;
+    engine->limits.card_bytes_free = demand.budget;
+    return open_memory(engine, &demand, err);
+}

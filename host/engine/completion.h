@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A completion: one request to the engine whose tokens come out as text. It detokenizes, holds back what may become
+ * a stop string, ends the sequence at the first stop string (which is never shown), and hands over whole UTF-8 pieces.
+ * Callbacks come on the engine's thread.
+ */
+#ifndef SLUICE_ENGINE_COMPLETION_H
+#define SLUICE_ENGINE_COMPLETION_H
+
+#include "host/engine/engine.h"
+
+#define COMPLETION_MAX_STOPS 16
+
+struct completion; /* opaque */
+
+struct completion_options {
+    const uint32_t *prompt; /* copied */
+    size_t n_prompt;
+    uint32_t max_tokens; /* UINT32_MAX: up to the context */
+    bool ignore_eos;
+    struct sampling sampling;
+    const char *const *stops; /* copied; up to COMPLETION_MAX_STOPS, none empty */
+    size_t n_stops;
+    /* length bytes of whole UTF-8 characters, borrowed during the call; never called with length 0. */
+    void (*text)(void *context, const char *bytes, size_t length);
+    /* Exactly once, last. The completion may be closed from here on. */
+    void (*end)(void *context, enum finish_reason reason, const struct engine_usage *usage, const struct error *err);
+    void *context;
+};
+
+/* Submits. Errors as engine_submit's, and then no callback comes. *out is owned: completion_close. */
+int completion_start(struct engine *engine, const struct tokenizer *tokenizer, const struct completion_options *options,
+                     struct completion **out, struct error *err);
+
+/* Any thread; `end` still comes. */
+void completion_cancel(struct completion *completion);
+
+/* Only after (or inside) `end`. NULL is allowed. */
+void completion_close(struct completion *completion);
+
+#endif

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The engine as other threads see it: open and close, submit, cancel, run, stop, count. A sequence crosses to the owner
+ * through the inbox; cancelling sets a flag in the sequence. Both raise attention, which the owner looks at before
+ * every step, so its token path takes no lock while nobody talks to it.
+ */
+#include "host/base/memory.h"
+#include "host/engine/sequence.h"
+
+#include <math.h>
+#include <string.h>
+
+#define DEFAULT_QUEUE_LIMIT 1024u
+
+const char *finish_reason_name(enum finish_reason reason)
+{
+    switch (reason) {
+    case FINISH_STOP: return "stop";
+    case FINISH_LENGTH: return "length";
+    case FINISH_CANCELLED: return "cancelled";
+    case FINISH_ERROR: return "error";
+    }
+    return "error";
+}
+
+/* The arrays of one step, and the list of running sequences. */
+static int allocate_arrays(struct engine *engine, struct error *err)
+{
+    const struct step_limits *limits = &engine->step_limits;
+    size_t row_bytes = (size_t)engine->n_vocab * sizeof(float);
+    engine->running = memory_array(engine->limits.max_sequences, sizeof *engine->running);
+    engine->tokens = memory_array(limits->max_tokens, sizeof *engine->tokens);
+    engine->batch = memory_array(limits->max_tokens, sizeof *engine->batch);
+    engine->page_numbers = memory_array(limits->max_pages_in_tables, sizeof *engine->page_numbers);
+    engine->logit_rows = memory_array(limits->max_logit_rows, sizeof *engine->logit_rows);
+    engine->logits = memory_array(limits->max_logit_rows, row_bytes);
+    if (engine->running && engine->tokens && engine->batch && engine->page_numbers && engine->logit_rows &&
+        engine->logits)
+        return 0;
+    return error_set(err, ERROR_NO_MEMORY, "no host memory for steps of %u tokens and %u rows of logits",
+                     limits->max_tokens, limits->max_logit_rows);
+}
+
+int engine_open(struct loaded_model *loaded, const struct tokenizer *tokenizer, const struct engine_options *options,
+                struct engine **out, struct error *err)
+{
+    *out = NULL;
+    struct engine *engine = memory_array(1, sizeof *engine);
+    if (!engine) return error_set(err, ERROR_NO_MEMORY, "no host memory for the engine");
+    engine->loaded = loaded;
+    engine->tokenizer = tokenizer;
+    engine->n_vocab = model_get_config(loaded_model_source(loaded))->n_vocab;
+    engine->queue_limit = options->queue_limit ? options->queue_limit : DEFAULT_QUEUE_LIMIT;
+    engine->next_id = 1;
+    pthread_mutex_init(&engine->mutex, NULL);
+    pthread_cond_init(&engine->wake, NULL);
+
+    int status = engine_choose_capacity(engine, options, err);
+    if (status == 0) status = page_pool_open(&engine->pool, engine->limits.n_pages, err);
+    if (status == 0) status = sampler_open(engine->n_vocab, &engine->sampler, err);
+    if (status == 0) status = allocate_arrays(engine, err);
+    if (status < 0) {
+        engine_close(engine);
+        return status;
+    }
+    *out = engine;
+    return 0;
+}
+
+void engine_close(struct engine *engine)
+{
+    if (!engine) return;
+    pthread_mutex_lock(&engine->mutex);
+    engine->stopping = true;
+    pthread_mutex_unlock(&engine->mutex);
+    engine_end_all(engine, FINISH_CANCELLED, NULL);
+    free(engine->logits);
+    free(engine->logit_rows);
+    free(engine->page_numbers);
+    free(engine->batch);
+    free(engine->tokens);
+    free(engine->running);
+    sampler_close(engine->sampler);
+    page_pool_close(&engine->pool);
+    step_memory_close(engine->memory);
+    pthread_cond_destroy(&engine->wake);
+    pthread_mutex_destroy(&engine->mutex);
+    free(engine);
+}
+
+void engine_get_limits(const struct engine *engine, struct engine_limits *limits) { *limits = engine->limits; }
+
+static int check_sampling(const struct sampling *sampling, struct error *err)
+{
+    if (!isfinite(sampling->temperature) || sampling->temperature < 0)
+        return error_set(err, ERROR_BAD_ARGUMENT, "temperature %g is not 0 or more", (double)sampling->temperature);
+    if (!(sampling->top_p > 0 && sampling->top_p <= 1))
+        return error_set(err, ERROR_BAD_ARGUMENT, "top_p %g is not above 0 and at most 1", (double)sampling->top_p);
+    if (!(sampling->min_p >= 0 && sampling->min_p <= 1))
+        return error_set(err, ERROR_BAD_ARGUMENT, "min_p %g is not between 0 and 1", (double)sampling->min_p);
+    return 0;
+}
+
+static int check_request(const struct engine *engine, const struct engine_request *request, struct error *err)
+{
+    if (request->n_prompt == 0) return error_set(err, ERROR_BAD_ARGUMENT, "the prompt has no tokens");
+    if (request->n_prompt > engine->limits.context)
+        return error_set(err, ERROR_TOO_LARGE,
+                         "the prompt has %zu tokens, the context holds %u (a shorter prompt or a larger context)",
+                         request->n_prompt, engine->limits.context);
+    for (size_t i = 0; i < request->n_prompt; i++) {
+        if (request->prompt[i] >= engine->n_vocab)
+            return error_set(err, ERROR_BAD_ARGUMENT,
+                             "token %u at place %zu of the prompt is not below the vocabulary's %u", request->prompt[i],
+                             i, engine->n_vocab);
+    }
+    return check_sampling(&request->sampling, err);
+}
+
+/* A checked request as a sequence with its prompt and room for its pages. NULL without memory. */
+static struct sequence *make_sequence(const struct engine *engine, const struct engine_request *request)
+{
+    uint32_t n_prompt = (uint32_t)request->n_prompt, left = engine->limits.context - n_prompt;
+    uint32_t max_new = request->max_tokens < left ? request->max_tokens : left;
+    uint32_t n_pages = (n_prompt + max_new + CARD_PAGE_TOKENS - 1) / CARD_PAGE_TOKENS;
+    size_t n_words = (size_t)n_prompt + n_pages;
+    struct sequence *sequence = memory_array(1, sizeof *sequence + n_words * sizeof(uint32_t));
+    if (!sequence) return NULL;
+    uint32_t *words = (uint32_t *)(sequence + 1);
+    memcpy(words, request->prompt, request->n_prompt * sizeof *words);
+    sequence->callbacks = request->callbacks;
+    sequence->context = request->context;
+    sequence->sampling = request->sampling;
+    sequence->ignore_eos = request->ignore_eos;
+    sequence->prompt = words;
+    sequence->n_prompt = n_prompt;
+    sequence->max_new = max_new;
+    sequence->nothing_to_compute = left == 0 && request->max_tokens > 0 && !request->callbacks.logits;
+    sequence->table.pages = words + n_prompt;
+    sequence->n_worst_pages = n_pages;
+    sequence->submitted_at = engine_now();
+    return sequence;
+}
+
+/* With the mutex held: why a sequence cannot be queued now, or 0. */
+static int check_queue(const struct engine *engine, struct error *err)
+{
+    if (engine->unusable) return error_set(err, engine->failure.code, "%s", engine->failure.text);
+    if (engine->stopping) return error_set(err, ERROR_BUSY, "the engine is stopping and takes no more requests");
+    if (atomic_load_explicit(&engine->n_waiting_now, memory_order_relaxed) >= engine->queue_limit)
+        return error_set(err, ERROR_BUSY, "%u requests are waiting already (try again later)", engine->queue_limit);
+    return 0;
+}
+
+/* With the mutex held: tells the owner that something waits for it. */
+static void call_owner(struct engine *engine)
+{
+    atomic_store_explicit(&engine->attention, true, memory_order_release);
+    pthread_cond_signal(&engine->wake);
+}
+
+int engine_submit(struct engine *engine, const struct engine_request *request, uint64_t *id, struct error *err)
+{
+    int status = check_request(engine, request, err);
+    if (status < 0) return status;
+    struct sequence *sequence = make_sequence(engine, request);
+    if (!sequence)
+        return error_set(err, ERROR_NO_MEMORY, "no host memory for a prompt of %zu tokens", request->n_prompt);
+
+    pthread_mutex_lock(&engine->mutex);
+    status = check_queue(engine, err);
+    if (status == 0) {
+        sequence->id = engine->next_id++;
+        sequence->live_next = engine->live;
+        if (engine->live) engine->live->live_previous = sequence;
+        engine->live = sequence;
+        atomic_fetch_add_explicit(&engine->n_waiting_now, 1, memory_order_relaxed);
+        sequence_queue_push(&engine->inbox, sequence);
+        *id = sequence->id; /* before the owner can see the sequence, so that callbacks may rely on it */
+        call_owner(engine);
+    }
+    pthread_mutex_unlock(&engine->mutex);
+    if (status < 0) free(sequence);
+    return status;
+}
+
+void engine_cancel(struct engine *engine, uint64_t id)
+{
+    pthread_mutex_lock(&engine->mutex);
+    struct sequence *sequence = engine->live;
+    while (sequence && sequence->id != id) sequence = sequence->live_next;
+    if (sequence) {
+        atomic_store_explicit(&sequence->cancelled, true, memory_order_relaxed);
+        call_owner(engine);
+    }
+    pthread_mutex_unlock(&engine->mutex);
+}
+
+void engine_stop(struct engine *engine, bool drain)
+{
+    pthread_mutex_lock(&engine->mutex);
+    engine->draining = engine->stopping ? engine->draining && drain : drain; /* a drain may become a stop, not back */
+    engine->stopping = true;
+    call_owner(engine);
+    pthread_mutex_unlock(&engine->mutex);
+}
+
+int engine_run(struct engine *engine, struct error *err)
+{
+    for (;;) {
+        int status = engine_step(engine, err);
+        if (status < 0) return status;
+        if (status > 0) continue;
+        pthread_mutex_lock(&engine->mutex);
+        while (!engine->stopping && !atomic_load_explicit(&engine->attention, memory_order_relaxed))
+            pthread_cond_wait(&engine->wake, &engine->mutex);
+        bool done = engine->stopping && !atomic_load_explicit(&engine->attention, memory_order_relaxed);
+        pthread_mutex_unlock(&engine->mutex);
+        if (done) return 0; /* idle, and nothing more is taken */
+    }
+}
+
+void engine_count(const struct engine *engine, struct engine_counters *counters)
+{
+    *counters = (struct engine_counters){
+        .steps = atomic_load_explicit(&engine->steps, memory_order_relaxed),
+        .prompt_tokens = atomic_load_explicit(&engine->prompt_tokens, memory_order_relaxed),
+        .completion_tokens = atomic_load_explicit(&engine->completion_tokens, memory_order_relaxed),
+        .running = (uint32_t)atomic_load_explicit(&engine->n_running_now, memory_order_relaxed),
+        .waiting = (uint32_t)atomic_load_explicit(&engine->n_waiting_now, memory_order_relaxed),
+        .pages_used = (uint32_t)atomic_load_explicit(&engine->pages_used, memory_order_relaxed),
+        .pages_reserved = (uint32_t)atomic_load_explicit(&engine->pages_reserved, memory_order_relaxed),
+        .n_pages = engine->limits.n_pages,
+    };
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The engine: sequences, KV pages, batching and sampling around one loaded model. One thread (the owner) calls
+ * engine_step or engine_run; any thread may call engine_submit, engine_cancel and engine_stop. Callbacks come on the
+ * owner's thread, between steps.
+ *
+ * Every step takes one token of each decoding sequence and fills up with pieces of prompts (at most options.chunk tokens of
+ * prompts), so sequences join and leave at every step. A sequence is admitted when its worst case of pages (prompt and
+ * max_tokens) is free; until then it waits, in order of arrival, and stops nobody. One that could never fit is refused
+ * by engine_submit. Pages return when a sequence ends, for whatever reason.
+ */
+#ifndef SLUICE_ENGINE_ENGINE_H
+#define SLUICE_ENGINE_ENGINE_H
+
+#include "host/base/error.h"
+#include "host/engine/sampler.h"
+#include "host/model/model.h"
+#include "host/text/tokenizer.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct engine; /* opaque */
+
+struct engine_options {
+    uint32_t context;       /* tokens per sequence; 0: what fits, at most the model's own */
+    uint32_t max_sequences; /* at the same time; 0: what fits, at most 16 */
+    uint32_t chunk;         /* prompt tokens per step; 0: 256 */
+    unsigned kv_format;     /* enum card_format; 0: the card's default */
+    uint32_t queue_limit;   /* waiting sequences; 0: 1024 */
+};
+
+/* What was chosen where options said 0, and why it is not more (for the line that is printed at start). */
+struct engine_limits {
+    uint32_t context, max_sequences, chunk, n_pages;
+    unsigned kv_format;
+    uint64_t page_bytes, card_bytes_free;
+    bool context_is_model_limit; /* false: it was asked for, or the card was the limit */
+};
+
+enum finish_reason { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED, FINISH_ERROR };
+const char *finish_reason_name(enum finish_reason reason); /* "stop", "length", "cancelled", "error" */
+
+struct engine_usage {
+    uint32_t prompt_tokens, completion_tokens;
+    double queue_seconds, prefill_seconds, decode_seconds; /* wall time */
+};
+
+/* What a sequence tells its owner. All on the engine's thread; context is the request's. */
+struct engine_callbacks {
+    /* A new token (never an end token, unless ignore_eos). Non-zero: end the sequence now with FINISH_STOP. Optional. */
+    int (*token)(void *context, uint32_t token);
+    /* Logits of the token at `position` (prompt tokens too): float32[n_vocab], borrowed during the call. Optional: when set,
+       every position's logits are computed. */
+    void (*logits)(void *context, uint32_t position, const float *logits);
+    /* The last call for this sequence, always made exactly once; err only with FINISH_ERROR. */
+    void (*end)(void *context, enum finish_reason reason, const struct engine_usage *usage, const struct error *err);
+};
+
+struct engine_request {
+    const uint32_t *prompt; /* copied */
+    size_t n_prompt;        /* at least 1 */
+    uint32_t max_tokens;    /* 0 is allowed: prefill only; UINT32_MAX: up to the context */
+    bool ignore_eos;
+    struct sampling sampling;
+    struct engine_callbacks callbacks;
+    void *context;
+};
+
+/*
+ * loaded and tokenizer are borrowed until engine_close. tokenizer may be NULL (then no token ends a sequence).
+ * ERROR_NO_MEMORY if not even one sequence of the context asked for fits: the message says what would fit.
+ */
+int engine_open(struct loaded_model *loaded, const struct tokenizer *tokenizer, const struct engine_options *options,
+                struct engine **out, struct error *err);
+
+/* Ends every sequence (FINISH_CANCELLED) and frees all. Owner's thread. NULL is allowed. */
+void engine_close(struct engine *engine);
+void engine_get_limits(const struct engine *engine, struct engine_limits *limits);
+
+/*
+ * Queues a sequence; *id names it for engine_cancel. Errors before anything was queued: ERROR_TOO_LARGE (prompt longer
+ * than the context; the message has both numbers), ERROR_BAD_ARGUMENT (empty prompt, token outside the vocabulary,
+ * sampling out of range), ERROR_BUSY (queue full, or the engine is stopping). A prompt that fills the context exactly
+ * is accepted and ends with FINISH_LENGTH at once.
+ */
+int engine_submit(struct engine *engine, const struct engine_request *request, uint64_t *id, struct error *err);
+
+/* Ends the sequence at the next step boundary (FINISH_CANCELLED). An id that ended already is ignored. */
+void engine_cancel(struct engine *engine, uint64_t id);
+
+/* One step if there is work. Returns 1 if something was done, 0 if idle, or an error that leaves the engine unusable. */
+int engine_step(struct engine *engine, struct error *err);
+
+/* Steps until engine_stop, sleeping while idle. drain: finish what was submitted first, refuse what comes. */
+int engine_run(struct engine *engine, struct error *err);
+void engine_stop(struct engine *engine, bool drain);
+
+struct engine_counters {
+    uint64_t steps, prompt_tokens, completion_tokens;
+    uint32_t running, waiting, pages_used, pages_reserved, n_pages;
+};
+void engine_count(const struct engine *engine, struct engine_counters *counters); /* any thread */
+
+#endif

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The owner's step: take messages, admit, write the batch, run it, hand out what came. Nothing here allocates, and the
+ * mutex is taken only when another thread left something or a sequence ends.
+ */
+#include "host/engine/sequence.h"
+
+#include "host/base/memory.h"
+
+#include <time.h>
+
+double engine_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+void sequence_queue_push(struct sequence_queue *queue, struct sequence *sequence)
+{
+    sequence->next = NULL;
+    if (queue->last)
+        queue->last->next = sequence;
+    else
+        queue->first = sequence;
+    queue->last = sequence;
+}
+
+static void publish_counters(struct engine *engine)
+{
+    atomic_store_explicit(&engine->n_running_now, engine->n_running, memory_order_relaxed);
+    atomic_store_explicit(&engine->pages_used, engine->pool.n_pages - engine->pool.n_free, memory_order_relaxed);
+    atomic_store_explicit(&engine->pages_reserved, engine->pool.n_reserved, memory_order_relaxed);
+}
+
+static void usage_of(const struct sequence *sequence, struct engine_usage *usage)
+{
+    double now = engine_now();
+    double admitted = sequence->admitted_at > 0 ? sequence->admitted_at : now;
+    double first = sequence->first_token_at > 0 ? sequence->first_token_at : now;
+    *usage = (struct engine_usage){
+        .prompt_tokens = sequence->n_prompt,
+        .completion_tokens = sequence->n_sampled,
+        .queue_seconds = admitted - sequence->submitted_at,
+        .prefill_seconds = first - admitted,
+        .decode_seconds = now - first,
+    };
+}
+
+/* The sequence is in no list of the owner any more: its pages go back, its owner hears of it, it is gone. */
+static void end_sequence(struct engine *engine, struct sequence *sequence, enum finish_reason reason,
+                         const struct error *err)
+{
+    pages_release(&engine->pool, &sequence->table);
+    publish_counters(engine);
+
+    pthread_mutex_lock(&engine->mutex);
+    if (sequence->live_previous)
+        sequence->live_previous->live_next = sequence->live_next;
+    else
+        engine->live = sequence->live_next;
+    if (sequence->live_next) sequence->live_next->live_previous = sequence->live_previous;
+    pthread_mutex_unlock(&engine->mutex);
+
+    struct engine_usage usage;
+    usage_of(sequence, &usage);
+    if (sequence->callbacks.end)
+        sequence->callbacks.end(sequence->context, reason, &usage, reason == FINISH_ERROR ? err : NULL);
+    free(sequence);
+}
+
+static void leave_waiting(struct engine *engine)
+{
+    atomic_fetch_sub_explicit(&engine->n_waiting_now, 1, memory_order_relaxed);
+}
+
+/* Takes running sequences that are marked as ended out of the list, in order, then ends them. */
+static bool sweep_running(struct engine *engine, const struct error *err)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < engine->n_running;) {
+        struct sequence *sequence = engine->running[i];
+        if (!sequence->ended) {
+            i++;
+            continue;
+        }
+        for (uint32_t j = i + 1; j < engine->n_running; j++) engine->running[j - 1] = engine->running[j];
+        engine->n_running--;
+        end_sequence(engine, sequence, sequence->reason, err);
+        any = true;
+    }
+    return any;
+}
+
+static void mark_ended(struct sequence *sequence, enum finish_reason reason)
+{
+    if (sequence->ended) return;
+    sequence->ended = true;
+    sequence->reason = reason;
+}
+
+static bool is_cancelled(const struct sequence *sequence)
+{
+    return atomic_load_explicit(&sequence->cancelled, memory_order_relaxed);
+}
+
+/* Takes every sequence out of waiting that was cancelled (or all of them) and ends it. */
+static bool sweep_waiting(struct engine *engine, bool all, enum finish_reason reason, const struct error *err)
+{
+    struct sequence_queue old = engine->waiting;
+    bool any = false;
+    engine->waiting = (struct sequence_queue){0};
+    for (struct sequence *next, *sequence = old.first; sequence; sequence = next) {
+        next = sequence->next;
+        if (!all && !is_cancelled(sequence)) {
+            sequence_queue_push(&engine->waiting, sequence);
+            continue;
+        }
+        leave_waiting(engine);
+        end_sequence(engine, sequence, reason, err);
+        any = true;
+    }
+    return any;
+}
+
+/* Moves what was submitted to the waiting list. Returns true if sequences shall be dropped because of engine_stop. */
+static bool take_inbox(struct engine *engine)
+{
+    pthread_mutex_lock(&engine->mutex);
+    atomic_store_explicit(&engine->attention, false, memory_order_relaxed);
+    struct sequence_queue inbox = engine->inbox;
+    engine->inbox = (struct sequence_queue){0};
+    bool stop_now = engine->stopping && !engine->draining;
+    pthread_mutex_unlock(&engine->mutex);
+    for (struct sequence *next, *sequence = inbox.first; sequence; sequence = next) {
+        next = sequence->next;
+        sequence_queue_push(&engine->waiting, sequence);
+    }
+    return stop_now;
+}
+
+void engine_end_all(struct engine *engine, enum finish_reason reason, const struct error *err)
+{
+    take_inbox(engine);
+    for (uint32_t i = 0; i < engine->n_running; i++) mark_ended(engine->running[i], reason);
+    sweep_running(engine, err);
+    sweep_waiting(engine, true, reason, err);
+}
+
+/* What other threads asked for since the last step. Returns whether anything was done. */
+static bool take_messages(struct engine *engine)
+{
+    if (!atomic_load_explicit(&engine->attention, memory_order_acquire)) return false;
+    if (take_inbox(engine)) {
+        engine_end_all(engine, FINISH_CANCELLED, NULL);
+        return true;
+    }
+    for (uint32_t i = 0; i < engine->n_running; i++) {
+        if (is_cancelled(engine->running[i])) mark_ended(engine->running[i], FINISH_CANCELLED);
+    }
+    bool any = sweep_running(engine, NULL);
+    return sweep_waiting(engine, false, FINISH_CANCELLED, NULL) || any;
+}
+
+/* First come, first served: the first that does not fit stops those behind it, so that it cannot starve. */
+static bool admit(struct engine *engine)
+{
+    bool any = false;
+    while (engine->waiting.first && engine->n_running < engine->limits.max_sequences) {
+        struct sequence *sequence = engine->waiting.first;
+        bool nothing = sequence->nothing_to_compute;
+        if (!nothing && !pages_reserve(&engine->pool, &sequence->table, sequence->n_worst_pages)) break;
+        engine->waiting.first = sequence->next;
+        if (!engine->waiting.first) engine->waiting.last = NULL;
+        leave_waiting(engine);
+        sequence->admitted_at = engine_now();
+        any = true;
+        if (nothing)
+            end_sequence(engine, sequence, FINISH_LENGTH, NULL);
+        else
+            engine->running[engine->n_running++] = sequence;
+    }
+    publish_counters(engine);
+    return any;
+}
+
+static bool is_decoding(const struct sequence *sequence) { return sequence->n_computed >= sequence->n_prompt; }
+
+static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+/*
+ * Gives every sequence its share of the step: one token to those that decode, then prompts in order of admission until
+ * the chunk is used up. spare_rows are the rows of logits beyond one for each sequence; whoever wants the logits of all
+ * positions gets no more tokens than rows.
+ */
+static void share_step(struct engine *engine)
+{
+    uint32_t n_decoding = 0;
+    for (uint32_t i = 0; i < engine->n_running; i++) n_decoding += is_decoding(engine->running[i]);
+    uint32_t budget = least(engine->limits.chunk, engine->step_limits.max_tokens - n_decoding);
+    uint32_t spare_rows = engine->step_limits.max_logit_rows - engine->limits.max_sequences;
+    for (uint32_t i = 0; i < engine->n_running; i++) {
+        struct sequence *sequence = engine->running[i];
+        uint32_t count = 1;
+        if (!is_decoding(sequence)) {
+            count = least(sequence->n_prompt - sequence->n_computed, budget);
+            if (sequence->callbacks.logits) {
+                count = least(count, spare_rows + 1);
+                if (count > 0) spare_rows -= count - 1;
+            }
+            budget -= count;
+        }
+        sequence->step_count = count;
+    }
+}
+
+/* Writes one sequence's tokens, page table and logit rows into the step. */
+static void write_sequence(struct engine *engine, struct sequence *sequence, struct step *step)
+{
+    uint32_t first = step->n_tokens, count = sequence->step_count, end = sequence->n_computed + count;
+    pages_take(&engine->pool, &sequence->table, (end + CARD_PAGE_TOKENS - 1) / CARD_PAGE_TOKENS);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t position = sequence->n_computed + i;
+        engine->tokens[first + i] = position < sequence->n_prompt ? sequence->prompt[position] : sequence->last_token;
+        engine->batch[first + i] = (struct card_batch_token){position, step->n_pages};
+    }
+    for (uint32_t i = 0; i < sequence->table.n_pages; i++)
+        engine->page_numbers[step->n_pages + i] = sequence->table.pages[i];
+
+    bool last_wanted = end >= sequence->n_prompt && sequence->max_new > 0;
+    sequence->step_first = first;
+    sequence->step_row = step->n_logit_rows;
+    sequence->step_n_rows = sequence->callbacks.logits ? count : last_wanted ? 1 : 0;
+    for (uint32_t i = 0; i < sequence->step_n_rows; i++)
+        engine->logit_rows[step->n_logit_rows++] = first + count - sequence->step_n_rows + i;
+    step->n_tokens += count;
+    step->n_pages += sequence->table.n_pages;
+}
+
+static void write_step(struct engine *engine, struct step *step)
+{
+    *step = (struct step){
+        .tokens = engine->tokens,
+        .batch = engine->batch,
+        .pages = engine->page_numbers,
+        .logit_rows = engine->logit_rows,
+    };
+    share_step(engine);
+    for (uint32_t i = 0; i < engine->n_running; i++) {
+        if (engine->running[i]->step_count > 0) write_sequence(engine, engine->running[i], step);
+    }
+    publish_counters(engine);
+}
+
+/* Samples the sequence's next token from its last row and decides whether it goes on. */
+static void take_token(struct engine *engine, struct sequence *sequence, const float *logits)
+{
+    uint32_t position = sequence->n_prompt + sequence->n_sampled;
+    uint32_t token = sampler_pick(engine->sampler, &sequence->sampling, position, logits);
+    if (sequence->n_sampled == 0) sequence->first_token_at = engine_now();
+    if (!sequence->ignore_eos && engine->tokenizer && tokenizer_is_end(engine->tokenizer, token)) {
+        mark_ended(sequence, FINISH_STOP);
+        return;
+    }
+    sequence->last_token = token;
+    sequence->n_sampled++;
+    atomic_fetch_add_explicit(&engine->completion_tokens, 1, memory_order_relaxed);
+    if (sequence->callbacks.token && sequence->callbacks.token(sequence->context, token) != 0)
+        mark_ended(sequence, FINISH_STOP);
+    else if (sequence->n_sampled == sequence->max_new)
+        mark_ended(sequence, FINISH_LENGTH);
+}
+
+/* What the step computed for one sequence: its logits to who wants them, its new token, or the end of a bare prefill. */
+static void deliver(struct engine *engine, struct sequence *sequence)
+{
+    const float *rows = engine->logits + (size_t)sequence->step_row * engine->n_vocab;
+    uint32_t end = sequence->n_computed + sequence->step_count;
+    if (!is_decoding(sequence))
+        atomic_fetch_add_explicit(&engine->prompt_tokens, sequence->step_count, memory_order_relaxed);
+    sequence->n_computed = end;
+    if (sequence->callbacks.logits) {
+        for (uint32_t i = 0; i < sequence->step_n_rows; i++)
+            sequence->callbacks.logits(sequence->context, end - sequence->step_n_rows + i,
+                                       rows + (size_t)i * engine->n_vocab);
+    }
+    if (end < sequence->n_prompt) return;
+    if (sequence->max_new > 0)
+        take_token(engine, sequence, rows + (size_t)(sequence->step_n_rows - 1) * engine->n_vocab);
+    else
+        mark_ended(sequence, FINISH_LENGTH);
+}
+
+/* The step's sequences have lost their pages' content and end; the next step starts afresh, unless it keeps failing. */
+static int step_failed(struct engine *engine, const struct error *cause, struct error *err)
+{
+    engine->n_failed_steps++;
+    for (uint32_t i = 0; i < engine->n_running; i++) {
+        if (engine->running[i]->step_count > 0) mark_ended(engine->running[i], FINISH_ERROR);
+    }
+    sweep_running(engine, cause);
+    if (engine->n_failed_steps < ENGINE_MAX_FAILED_STEPS) return 1;
+
+    pthread_mutex_lock(&engine->mutex);
+    engine->unusable = true;
+    error_set(&engine->failure, cause->code, "the card failed %d steps in a row: %s", ENGINE_MAX_FAILED_STEPS,
+              cause->text);
+    struct error failure = engine->failure;
+    pthread_mutex_unlock(&engine->mutex);
+    engine_end_all(engine, FINISH_ERROR, &failure);
+    return error_set(err, failure.code, "%s", failure.text);
+}
+
+int engine_step(struct engine *engine, struct error *err)
+{
+    if (engine->unusable) return error_set(err, engine->failure.code, "%s", engine->failure.text);
+    bool any = take_messages(engine);
+    any = admit(engine) || any;
+    if (engine->n_running == 0) return any ? 1 : 0;
+
+    struct step step;
+    struct error cause = {0};
+    write_step(engine, &step);
+    if (model_step(engine->loaded, engine->memory, &step, engine->logits, &cause) < 0)
+        return step_failed(engine, &cause, err);
+    engine->n_failed_steps = 0;
+    atomic_fetch_add_explicit(&engine->steps, 1, memory_order_relaxed);
+    for (uint32_t i = 0; i < engine->n_running; i++) {
+        if (engine->running[i]->step_count > 0) deliver(engine, engine->running[i]);
+    }
+    sweep_running(engine, NULL);
+    return 1;
+}
+
+/* One running sequence's share of the invariants: it holds just the pages that its computed tokens need. */
+static int validate_sequence(const struct sequence *sequence, struct error *err)
+{
+    uint32_t needed = (sequence->n_computed + CARD_PAGE_TOKENS - 1) / CARD_PAGE_TOKENS;
+    if (!sequence->ended && sequence->table.n_pages == needed && sequence->table.n_reserved >= needed) return 0;
+    return error_set(err, ERROR_INTERNAL, "sequence %llu of %u tokens%s holds %u KV pages of %u reserved",
+                     (unsigned long long)sequence->id, sequence->n_computed, sequence->ended ? " (ended)" : "",
+                     sequence->table.n_pages, sequence->table.n_reserved);
+}
+
+int engine_validate(const struct engine *engine, struct error *err)
+{
+    int status = 0;
+    const struct page_table **tables = memory_array(engine->n_running, sizeof *tables);
+    if (!tables) return error_set(err, ERROR_NO_MEMORY, "no host memory to check the engine");
+    for (uint32_t i = 0; i < engine->n_running && status == 0; i++) {
+        tables[i] = &engine->running[i]->table;
+        status = validate_sequence(engine->running[i], err);
+    }
+    for (const struct sequence *s = engine->waiting.first; s && status == 0; s = s->next) {
+        if (s->table.n_pages || s->table.n_reserved)
+            status = error_set(err, ERROR_INTERNAL, "waiting sequence %llu holds pages", (unsigned long long)s->id);
+        else if (!s->next && engine->waiting.last != s)
+            status = error_set(err, ERROR_INTERNAL, "the waiting list does not end at its last sequence");
+    }
+    if (status == 0) status = pages_validate(&engine->pool, tables, engine->n_running, err);
+    free(tables);
+    return status;
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside the engine: what engine.c (the side that other threads see), scheduler.c (the owner's step) and capacity.c
+ * (the sizes) share. Nothing outside host/engine and its tests includes this.
+ */
+#ifndef SLUICE_ENGINE_SEQUENCE_H
+#define SLUICE_ENGINE_SEQUENCE_H
+
+#include "host/engine/engine.h"
+#include "host/engine/pages.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* Failed steps in a row after which the card is taken for lost. */
+#define ENGINE_MAX_FAILED_STEPS 3
+
+/*
+ * One request from submit to end: a single allocation that carries prompt and page table, made by engine_submit and
+ * freed by the owner. Lists: live (all; mutex), then one of inbox (mutex), waiting (owner) or running (owner).
+ */
+struct sequence {
+    uint64_t id;
+    struct sequence *live_next, *live_previous;
+    struct sequence *next; /* in inbox or waiting */
+    atomic_bool cancelled;
+
+    struct engine_callbacks callbacks;
+    void *context;
+    struct sampling sampling;
+    bool ignore_eos;
+    const uint32_t *prompt; /* in this allocation, as are the table's page numbers */
+    uint32_t n_prompt;
+    uint32_t max_new;        /* tokens to sample at most: max_tokens, cut to the context */
+    bool nothing_to_compute; /* the prompt fills the context and nobody asked for its logits */
+
+    struct page_table table;
+    uint32_t n_computed; /* tokens whose keys and values are in the pages: the position of the next one */
+    uint32_t n_sampled;
+    uint32_t last_token;             /* sampled last; is at position n_prompt + n_sampled - 1 */
+    uint32_t step_first, step_count; /* this step's tokens: index of the first, how many (0: not in the step) */
+    uint32_t step_row, step_n_rows;  /* its rows of logits, which end with its last token's */
+    bool ended;
+    enum finish_reason reason;
+
+    uint32_t n_worst_pages;
+    double submitted_at, admitted_at, first_token_at; /* seconds, monotonic; 0: has not happened */
+};
+
+struct sequence_queue {
+    struct sequence *first, *last;
+};
+
+struct engine {
+    struct loaded_model *loaded;
+    const struct tokenizer *tokenizer; /* may be NULL */
+    uint32_t n_vocab;
+    uint32_t queue_limit;
+    struct engine_limits limits;
+    struct step_limits step_limits;
+    struct step_memory *memory;
+    struct sampler *sampler;
+
+    /* The owner's. */
+    struct page_pool pool;
+    struct sequence_queue waiting;
+    struct sequence **running; /* [max_sequences], in order of admission */
+    uint32_t n_running;
+    unsigned n_failed_steps; /* in a row */
+
+    /* One step's arrays, sized by step_limits at open. */
+    uint32_t *tokens, *page_numbers, *logit_rows;
+    struct card_batch_token *batch;
+    float *logits; /* float32[max_logit_rows][n_vocab] */
+
+    /* Between threads. attention says that something behind the mutex waits for the owner. */
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    atomic_bool attention;
+    struct sequence_queue inbox;
+    struct sequence *live;
+    uint64_t next_id;
+    bool stopping, draining, unusable;
+    struct error failure; /* why it is unusable */
+
+    atomic_uint_fast64_t steps, prompt_tokens, completion_tokens;
+    atomic_uint_fast32_t n_running_now, n_waiting_now, pages_used, pages_reserved;
+};
+
+/* capacity.c: fills limits and step_limits from the options and the card's free memory, and opens step memory. */
+int engine_choose_capacity(struct engine *engine, const struct engine_options *options, struct error *err);
+
+/* scheduler.c */
+double engine_now(void);
+void sequence_queue_push(struct sequence_queue *queue, struct sequence *sequence);
+void engine_end_all(struct engine *engine, enum finish_reason reason, const struct error *err);
+
+/* The pages' and the lists' invariants, for tests. Owner's thread, between steps. */
+int engine_validate(const struct engine *engine, struct error *err);
+
+#endif

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engine over real models on the simulated card: a sequence's bits depend on nothing but the sequence. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "host/engine/completion.h"
+#include "host/engine/sequence.h"
+#include "host/text/utf8.h"
+#include "tests/unit/engine/model_engine.h"
+#include "tests/unit/engine/recorder.h"
+
+#include <glob.h>
+
+#define N_PROMPT 45u
+#define N_NEW 12u
+
+static void prompt_make(uint32_t *prompt, uint32_t n, uint32_t salt, uint32_t n_vocab)
+{
+    for (uint32_t i = 0; i < n; i++) prompt[i] = random_bits(salt, 0, i, 0) % n_vocab;
+}
+
+static void submit(struct model_engine *all, struct recorder *recorder, uint32_t salt, uint32_t n_prompt,
+                   uint32_t max_tokens)
+{
+    uint32_t prompt[64];
+    struct error err = {0};
+    prompt_make(prompt, n_prompt, salt, model_get_config(all->model)->n_vocab);
+    struct engine_request request = recorder_request(recorder, prompt, n_prompt, max_tokens);
+    if (engine_submit(all->engine, &request, &recorder->id, &err) < 0) fail_msg("%s", err.text);
+}
+
+static void finish(struct engine *engine, const struct recorder *recorder)
+{
+    struct error err = {0};
+    while (!recorder->n_ends) {
+        if (engine_step(engine, &err) < 0 || engine_validate(engine, &err) < 0) fail_msg("%s", err.text);
+    }
+}
+
+/* One sequence with so many others before and behind it in the same steps; recorder keeps its logits and tokens. */
+static void run_beside(const char *path, unsigned threads, uint32_t chunk, uint32_t beside, struct recorder *recorder)
+{
+    struct model_engine all;
+    struct recorder others[4] = {0};
+    const struct engine_options options = {.max_sequences = 1 + beside, .chunk = chunk, .context = 128};
+    model_engine_open(&all, path, threads, &options);
+    *recorder = (struct recorder){.n_vocab = model_get_config(all.model)->n_vocab};
+    for (uint32_t i = 0; i < beside; i++) {
+        if (i == beside / 2) submit(&all, recorder, 1000, N_PROMPT, N_NEW);
+        submit(&all, &others[i], i, 3 + 17 * i, 60);
+    }
+    if (beside == 0) submit(&all, recorder, 1000, N_PROMPT, N_NEW);
+    finish(all.engine, recorder);
+    assert_int_equal(recorder->reason, FINISH_LENGTH);
+    assert_int_equal(recorder->n_rows, N_PROMPT + N_NEW - 1);
+    model_engine_close(&all);
+}
+
+static void assert_same_bits(const char *path)
+{
+    static const struct {
+        unsigned threads;
+        uint32_t chunk, beside;
+    } ways[] = {{1, 1, 0}, {2, 256, 0}, {1, 3, 3}, {2, 7, 1}, {2, 256, 4}};
+    struct recorder alone, other;
+    run_beside(path, 1, 256, 0, &alone);
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        run_beside(path, ways[i].threads, ways[i].chunk, ways[i].beside, &other);
+        assert_memory_equal(other.tokens, alone.tokens, N_NEW * sizeof(uint32_t));
+        assert_memory_equal(other.rows, alone.rows, (size_t)alone.n_rows * alone.n_vocab * sizeof(float));
+        recorder_free(&other);
+    }
+    recorder_free(&alone);
+}
+
+static void test_same_bits_in_every_way(void **state)
+{
+    (void)state;
+    glob_t found;
+    assert_int_equal(glob(FIXTURES "/models/*/model-q4_*.gguf", 0, NULL, &found), 0);
+    assert_in_range(found.gl_pathc, 4, 100); /* every family, and Q4_K */
+    for (size_t i = 0; i < found.gl_pathc; i++) assert_same_bits(found.gl_pathv[i]);
+    globfree(&found);
+}
+
+/* Pages that one sequence leaves behind do not show in the next one's logits. */
+static void test_used_pages_leave_no_trace(void **state)
+{
+    (void)state;
+    struct model_engine all;
+    const struct engine_options options = {.max_sequences = 1, .context = 64};
+    struct recorder first = {0}, dirt = {0}, again = {0};
+    model_engine_open(&all, NULL, 1, &options);
+    first.n_vocab = again.n_vocab = model_get_config(all.model)->n_vocab;
+    submit(&all, &first, 1, 40, 10);
+    finish(all.engine, &first);
+    submit(&all, &dirt, 2, 60, 4);
+    finish(all.engine, &dirt);
+    submit(&all, &again, 1, 40, 10);
+    finish(all.engine, &again);
+    assert_memory_equal(first.rows, again.rows, (size_t)first.n_rows * first.n_vocab * sizeof(float));
+    recorder_free(&first);
+    recorder_free(&again);
+    model_engine_close(&all);
+}
+
+/* Text of a completion, with every piece checked. */
+struct piece_log {
+    struct text text;
+    size_t ends[RECORDER_TOKENS]; /* of the pieces */
+    uint32_t n_pieces;
+    bool ended;
+    enum finish_reason reason;
+};
+
+static void on_text(void *context, const char *bytes, size_t length)
+{
+    struct piece_log *log = context;
+    struct error err = {0};
+    for (size_t at = 0; at < length;) {
+        unsigned n;
+        assert_int_equal(utf8_scan((const uint8_t *)bytes + at, length - at, &n), UTF8_CHARACTER);
+        at += n;
+    }
+    assert_int_equal(text_append(&log->text, bytes, length, &err), 0);
+    log->ends[log->n_pieces++] = log->text.length;
+}
+
+static void on_end(void *context, enum finish_reason reason, const struct engine_usage *usage, const struct error *err)
+{
+    struct piece_log *log = context;
+    (void)usage, (void)err;
+    log->ended = true;
+    log->reason = reason;
+}
+
+static void complete(struct model_engine *all, const char *prompt, const struct sampling *sampling, const char *stop,
+                     struct piece_log *log)
+{
+    struct token_list list = {0};
+    struct completion *completion;
+    struct error err = {0};
+    *log = (struct piece_log){0};
+    assert_int_equal(tokenize(all->tokenizer, prompt, strlen(prompt), TOKENIZE_PROMPT, &list, &err), 0);
+    const struct completion_options options = {
+        .prompt = list.ids,
+        .n_prompt = list.count,
+        .max_tokens = 60,
+        .ignore_eos = true,
+        .sampling = *sampling,
+        .stops = &stop,
+        .n_stops = stop != NULL,
+        .text = on_text,
+        .end = on_end,
+        .context = log,
+    };
+    assert_int_equal(completion_start(all->engine, all->tokenizer, &options, &completion, &err), 0);
+    while (!log->ended) assert_int_equal(engine_step(all->engine, &err), 1);
+    completion_close(completion);
+    token_list_free(&list);
+}
+
+static void test_text_of_a_completion(void **state)
+{
+    (void)state;
+    struct model_engine all;
+    const struct engine_options options = {.max_sequences = 1};
+    const struct sampling greedy = {.top_p = 1}, wild = {.temperature = 20, .top_p = 1, .seed = 5};
+    struct piece_log whole, stopped, noise;
+    model_engine_open(&all, NULL, 2, &options);
+    assert_non_null(all.tokenizer);
+    complete(&all, "How do I list the cards?", &greedy, NULL, &whole);
+    assert_int_equal(whole.reason, FINISH_LENGTH);
+    assert_in_range(whole.n_pieces, 5, 60);
+
+    /* Two bytes on each side of the border between the third and the fourth piece stop it there. */
+    char stop[5] = {0};
+    size_t border = whole.ends[2];
+    memcpy(stop, whole.text.bytes + border - 2, 4);
+    size_t first = (size_t)(strstr(whole.text.bytes, stop) - whole.text.bytes);
+    complete(&all, "How do I list the cards?", &greedy, stop, &stopped);
+    assert_int_equal(stopped.reason, FINISH_STOP);
+    assert_int_equal(stopped.text.length, first);
+    if (first > 0) assert_memory_equal(stopped.text.bytes, whole.text.bytes, first);
+
+    for (int i = 0; i < 10; i++) { /* tokens at random: characters in pieces and broken ones; on_text checks */
+        struct sampling sampling = wild;
+        sampling.choice = (uint32_t)i;
+        complete(&all, "x", &sampling, NULL, &noise);
+        assert_int_equal(noise.reason, FINISH_LENGTH);
+        text_free(&noise.text);
+    }
+    text_free(&whole.text);
+    text_free(&stopped.text);
+    model_engine_close(&all);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_same_bits_in_every_way),
+        cmocka_unit_test(test_used_pages_leave_no_trace),
+        cmocka_unit_test(test_text_of_a_completion),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
