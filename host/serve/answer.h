@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * OpenAI's answer objects, whole (chat.completion, text_completion) and in pieces (chunks framed as server-sent
+ * events: "data: " JSON, empty line). Pure functions that write into a json_out.
+ */
+#ifndef SLUICE_SERVE_ANSWER_H
+#define SLUICE_SERVE_ANSWER_H
+
+#include "host/serve/api_error.h"
+#include "host/serve/request.h"
+
+#include <stdint.h>
+#include <time.h>
+
+/* What all pieces of one answer share. */
+struct answer_identity {
+    enum request_kind kind;
+    char id[40]; /* "chatcmpl-..." or "cmpl-..." */
+    time_t created;
+    const char *model; /* borrowed */
+    bool with_usage;   /* chunks carry "usage": null until the last */
+};
+
+struct answer_usage {
+    uint64_t prompt_tokens, completion_tokens;
+};
+
+/* One finished choice; finish_reason is "stop" or "length". */
+struct answer_choice {
+    const char *text;
+    size_t length;
+    const char *finish_reason;
+};
+
+void answer_whole(const struct answer_identity *identity, const struct answer_choice *choices, uint32_t n_choices,
+                  const struct answer_usage *usage, struct json_out *out);
+
+/* Events of a stream, in this order: the role (chat only, writes nothing for completions), texts, the finish of each
+ * choice, the usage if it was asked for, and the end. */
+void answer_event_role(const struct answer_identity *identity, uint32_t index, struct json_out *out);
+void answer_event_text(const struct answer_identity *identity, uint32_t index, const char *bytes, size_t length,
+                       struct json_out *out);
+void answer_event_finish(const struct answer_identity *identity, uint32_t index, const char *finish_reason,
+                         struct json_out *out);
+void answer_event_usage(const struct answer_identity *identity, const struct answer_usage *usage, struct json_out *out);
+void answer_event_done(struct json_out *out);
+void answer_event_error(const struct api_error *error, struct json_out *out);
+
+#endif

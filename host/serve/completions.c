@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The two POST endpoints: from a request to a generation, through the intake when the body is large. */
+#include "host/base/memory.h"
+#include "host/serve/server.h"
+
+#include <string.h>
+
+/* A request in the intake's thread, and who waits for it. */
+struct pending {
+    struct intake_job job;
+    struct connection *connection; /* NULL: the client has gone */
+};
+
+/* 0, or -1 with the reason why no completion can start at present. */
+static int check_serving(const struct server *server, struct api_error *error)
+{
+    if (server->draining || server->seen == SERVING_FAILED) {
+        api_error_set(error, 503, "server_stopping", NULL, "The server is stopping.");
+    } else if (server->seen == SERVING_LOADING) {
+        api_error_set(error, 503, "model_loading", NULL, "The model is loading (%u %%). Try again in a moment.",
+                      serving_percent(server->serving));
+    } else {
+        return 0;
+    }
+    error->retry_after = 1;
+    return -1;
+}
+
+/*
+ * The body is taken for JSON whatever it is called (curl calls everything a form), except from a web page, which sends
+ * Origin: it may send forms and plain text to the loopback address without being asked, but for application/json the
+ * browser asks first, and this server does not answer that.
+ */
+static int check_content_type(const struct http_request *request, struct api_error *error)
+{
+    if (request->encoded)
+        return api_error_set(error, 415, NULL, NULL,
+                             "This server takes no compressed bodies: leave out Content-Encoding.");
+    if (!request->has_origin || strcmp(request->content_type, "application/json") == 0) return 0;
+    return api_error_set(error, 415, NULL, NULL,
+                         "The body must be JSON: send the header Content-Type: application/json.");
+}
+
+static void start_or_refuse(struct server *server, struct connection *connection, struct intake_job *job)
+{
+    if (job->status == 0)
+        job->status = generation_start(server->generations, job->model, job->model_name, &job->request, &job->prompt,
+                                       connection, &job->error);
+    if (job->status < 0) server_reply_error(connection, &job->error);
+}
+
+static void on_hangup(void *context)
+{
+    struct pending *pending = context;
+    pending->connection = NULL;
+}
+
+static int send_through_intake(struct server *server, struct connection *connection, const struct intake_job *job,
+                               const char *body, size_t length, struct api_error *error)
+{
+    struct pending *pending = memory_array(1, sizeof *pending);
+    if (!pending) return api_error_set(error, 500, NULL, NULL, "The server has no memory for this request.");
+    pending->job = *job;
+    pending->job.owner = pending;
+    pending->connection = connection;
+    if (intake_submit(server->intake, &pending->job, body, length) < 0) {
+        *error = pending->job.error;
+        free(pending);
+        return -1;
+    }
+    connection_on_hangup(connection, on_hangup, pending);
+    server->n_in_intake++;
+    return 0;
+}
+
+void server_take_intake(struct server *server)
+{
+    struct intake_job *job;
+    while ((job = intake_take(server->intake)) != NULL) {
+        struct pending *pending = job->owner;
+        server->n_in_intake--;
+        if (pending->connection) {
+            connection_on_hangup(pending->connection, NULL, NULL);
+            if (job->status == 0 && server->seen == SERVING_FAILED) job->status = check_serving(server, &job->error);
+            start_or_refuse(server, pending->connection, job);
+        }
+        intake_job_clear(job);
+        free(pending);
+    }
+}
+
+void server_complete(struct server *server, struct connection *connection, const struct http_request *request,
+                     enum request_kind kind, const char *body, size_t length)
+{
+    struct intake_job job = {.kind = kind, .model = serving_model(server->serving), .model_name = server->model_name};
+    struct api_error error;
+    int status = check_content_type(request, &error);
+    if (status == 0) status = check_serving(server, &error);
+    if (status == 0 && length > INTAKE_SMALL_BODY) {
+        status = send_through_intake(server, connection, &job, body, length, &error);
+    } else if (status == 0) {
+        intake_run(&job, body, length);
+        start_or_refuse(server, connection, &job);
+        intake_job_clear(&job);
+    }
+    if (status < 0) server_reply_error(connection, &error);
+}

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/serve/generation.h"
+#include "host/base/memory.h"
+#include "host/serve/answer.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+struct generations {
+    struct outbox *outbox;
+    struct generation *first;
+    struct json_out scratch; /* what is being written */
+    bool engine_closes;      /* no choice may be cancelled: the engine ends them all, or has done so */
+};
+
+struct generation {
+    struct generations *set;
+    struct generation *next, *previous;
+    struct connection *connection; /* NULL: the client is gone or has its answer */
+    struct answer_identity identity;
+    bool stream;
+    uint32_t n_choices, n_started, n_ended;
+    struct answer_usage usage;
+    struct json_out *texts;      /* whole answers: the text of each choice so far */
+    enum finish_reason *reasons; /* of each ended choice */
+    struct choice choices[REQUEST_MAX_CHOICES];
+};
+
+int generations_open(struct outbox *outbox, struct generations **out, struct error *err)
+{
+    *out = memory_array(1, sizeof **out);
+    if (!*out) return error_set(err, ERROR_NO_MEMORY, "no memory for the server");
+    (*out)->outbox = outbox;
+    return 0;
+}
+
+void generations_close(struct generations *set)
+{
+    if (!set) return;
+    json_out_free(&set->scratch);
+    free(set);
+}
+
+bool generations_empty(const struct generations *set) { return set->first == NULL; }
+
+static void generation_free(struct generation *g)
+{
+    if (g->previous) g->previous->next = g->next;
+    if (g->set->first == g) g->set->first = g->next;
+    if (g->next) g->next->previous = g->previous;
+    for (uint32_t i = 0; i < g->n_choices; i++) {
+        completion_close(g->choices[i].handle);
+        choice_release(&g->choices[i]);
+        if (g->texts) json_out_free(&g->texts[i]);
+    }
+    free(g->texts);
+    free(g->reasons);
+    free(g);
+}
+
+static void cancel_choices(struct generation *g)
+{
+    for (uint32_t i = 0; i < g->n_started && !g->set->engine_closes; i++) {
+        completion_cancel(g->choices[i].handle);
+    }
+}
+
+static void on_hangup(void *context)
+{
+    struct generation *g = context;
+    g->connection = NULL;
+    cancel_choices(g);
+}
+
+/* The client has what it gets; the choices that still run are of no use. */
+static void detach(struct generation *g)
+{
+    if (!g->connection) return;
+    connection_on_hangup(g->connection, NULL, NULL);
+    g->connection = NULL;
+}
+
+/* ---- starting ---- */
+
+static int submit(struct generation *g, const struct serving_model *model, const struct completion_request *request,
+                  const struct token_list *prompt, struct api_error *error)
+{
+    struct completion_options options = {
+        .prompt = prompt->ids,
+        .n_prompt = prompt->count,
+        .max_tokens = request->max_tokens,
+        .ignore_eos = request->ignore_eos,
+        .sampling = request->sampling,
+        .stops = request->stops,
+        .n_stops = request->n_stops,
+        .text = outbox_text,
+        .end = outbox_end,
+    };
+    uint32_t room = model->limits.context - (uint32_t)prompt->count;
+    if (options.max_tokens != UINT32_MAX && options.max_tokens > room) options.max_tokens = UINT32_MAX;
+    if (!request->has_seed && getrandom(&options.sampling.seed, sizeof options.sampling.seed, 0) < 0)
+        return api_error_set(error, 500, NULL, NULL, "The system has no random numbers for a seed.");
+    for (uint32_t i = 0; i < g->n_choices; i++) {
+        struct error err = {0};
+        options.sampling.choice = i;
+        options.context = &g->choices[i];
+        if (completion_start(model->engine, model->tokenizer, &options, &g->choices[i].handle, &err) < 0) {
+            api_error_of(&err, error);
+            if (error->status == 400)
+                snprintf(error->param, sizeof error->param, "%s", request_prompt_field(request->kind));
+            return -1;
+        }
+        g->n_started++;
+    }
+    return 0;
+}
+
+static int make_identity(struct generation *g, const char *model_name, const struct completion_request *request)
+{
+    unsigned char random[12];
+    char hex[2 * sizeof random + 1];
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) return -1;
+    for (size_t i = 0; i < sizeof random; i++) snprintf(hex + 2 * i, 3, "%02x", random[i]);
+    g->identity = (struct answer_identity){
+        .kind = request->kind, .created = time(NULL), .model = model_name, .with_usage = request->include_usage};
+    snprintf(g->identity.id, sizeof g->identity.id, "%s-%s", request->kind == REQUEST_CHAT ? "chatcmpl" : "cmpl", hex);
+    return 0;
+}
+
+static struct generation *generation_new(struct generations *set, const char *model_name,
+                                         const struct completion_request *request)
+{
+    struct generation *g = memory_array(1, sizeof *g);
+    if (!g) return NULL;
+    g->set = set;
+    g->stream = request->stream;
+    g->n_choices = request->n_choices;
+    g->texts = memory_array(g->n_choices, sizeof *g->texts);
+    g->reasons = memory_array(g->n_choices, sizeof *g->reasons);
+    for (uint32_t i = 0; i < g->n_choices; i++)
+        g->choices[i] = (struct choice){.outbox = set->outbox, .owner = g, .index = i};
+    if (!g->texts || !g->reasons || make_identity(g, model_name, request) < 0) {
+        free(g->texts);
+        free(g->reasons);
+        free(g);
+        return NULL;
+    }
+    g->next = set->first;
+    if (g->next) g->next->previous = g;
+    set->first = g;
+    return g;
+}
+
+static void start_stream(struct generation *g)
+{
+    struct json_out *out = &g->set->scratch;
+    json_out_clear(out);
+    for (uint32_t i = 0; i < g->n_choices; i++) answer_event_role(&g->identity, i, out);
+    connection_stream_start(g->connection, "text/event-stream; charset=utf-8");
+    if (!out->failed) connection_stream_write(g->connection, out->bytes, out->length);
+}
+
+int generation_start(struct generations *set, const struct serving_model *model, const char *model_name,
+                     const struct completion_request *request, const struct token_list *prompt,
+                     struct connection *connection, struct api_error *error)
+{
+    struct generation *g = generation_new(set, model_name, request);
+    if (!g) return api_error_set(error, 500, NULL, NULL, "The server has no memory for this request.");
+    if (submit(g, model, request, prompt, error) == 0) {
+        g->connection = connection;
+        connection_on_hangup(connection, on_hangup, g);
+        if (g->stream) start_stream(g);
+        return 0;
+    }
+    if (g->n_started == 0) {
+        generation_free(g);
+    } else {
+        cancel_choices(g); /* it goes when those that started have ended */
+        g->n_choices = g->n_started;
+    }
+    return -1;
+}
+
+/* ---- delivering ---- */
+
+static void send_error(struct generation *g, const struct api_error *error)
+{
+    struct json_out *out = &g->set->scratch;
+    struct connection *connection = g->connection;
+    detach(g);
+    cancel_choices(g);
+    json_out_clear(out);
+    if (g->stream) {
+        answer_event_error(error, out);
+        if (!out->failed) connection_stream_write(connection, out->bytes, out->length);
+        connection_stream_end(connection, true);
+        return;
+    }
+    api_error_write(error, out);
+    connection_reply(connection, &(struct http_answer){.status = error->status,
+                                                       .content_type = "application/json",
+                                                       .body = out->bytes,
+                                                       .length = out->failed ? 0 : out->length,
+                                                       .close = true});
+}
+
+static void send_no_memory(struct generation *g)
+{
+    struct api_error error;
+    api_error_set(&error, 500, NULL, NULL, "The server ran out of memory during the answer.");
+    send_error(g, &error);
+}
+
+/* The choice ended without a finish reason that OpenAI has. */
+static void send_failure(struct generation *g, const struct post *post)
+{
+    struct api_error error;
+    if (post->reason == FINISH_ERROR) {
+        api_error_set(&error, 500, "engine_error", NULL, "%s", post->err.text);
+    } else {
+        api_error_set(&error, 503, "server_stopping", NULL, "The server is stopping and has cancelled this request.");
+    }
+    send_error(g, &error);
+}
+
+static void send_whole(struct generation *g)
+{
+    struct json_out *out = &g->set->scratch;
+    struct answer_choice choices[REQUEST_MAX_CHOICES];
+    struct connection *connection = g->connection;
+    for (uint32_t i = 0; i < g->n_choices; i++) {
+        choices[i] = (struct answer_choice){g->texts[i].bytes, g->texts[i].length, finish_reason_name(g->reasons[i])};
+    }
+    json_out_clear(out);
+    answer_whole(&g->identity, choices, g->n_choices, &g->usage, out);
+    if (out->failed) {
+        send_no_memory(g);
+        return;
+    }
+    detach(g);
+    connection_reply(connection,
+                     &(struct http_answer){
+                         .status = 200, .content_type = "application/json", .body = out->bytes, .length = out->length});
+}
+
+/* The events of one post, and the end of the stream after the last choice's. */
+static void send_events(struct generation *g, uint32_t index, const struct post *post)
+{
+    struct json_out *out = &g->set->scratch;
+    bool last = post->ended && g->n_ended == g->n_choices;
+    json_out_clear(out);
+    if (post->text.length) answer_event_text(&g->identity, index, post->text.bytes, post->text.length, out);
+    if (post->ended) answer_event_finish(&g->identity, index, finish_reason_name(post->reason), out);
+    if (last && g->identity.with_usage) answer_event_usage(&g->identity, &g->usage, out);
+    if (last) answer_event_done(out);
+    if (out->failed) {
+        send_no_memory(g);
+        return;
+    }
+    connection_stream_write(g->connection, out->bytes, out->length);
+    if (!last) return;
+    struct connection *connection = g->connection;
+    detach(g);
+    connection_stream_end(connection, false);
+}
+
+static void deliver(struct generation *g, uint32_t index, const struct post *post)
+{
+    if (post->ended) {
+        g->n_ended++;
+        g->reasons[index] = post->reason;
+        g->usage.prompt_tokens = post->usage.prompt_tokens; /* the same for every choice, and counted once */
+        g->usage.completion_tokens += post->usage.completion_tokens;
+    }
+    if (!g->connection) return;
+    if (post->text.failed) {
+        send_no_memory(g);
+    } else if (post->ended && post->reason != FINISH_STOP && post->reason != FINISH_LENGTH) {
+        send_failure(g, post);
+    } else if (g->stream) {
+        send_events(g, index, post);
+    } else {
+        json_out_raw(&g->texts[index], post->text.bytes, post->text.length);
+        if (g->texts[index].failed) {
+            send_no_memory(g);
+        } else if (g->n_ended == g->n_choices) {
+            send_whole(g);
+        }
+    }
+}
+
+void generations_deliver(struct generations *set)
+{
+    struct choice *choice;
+    outbox_clear(set->outbox);
+    while ((choice = outbox_take(set->outbox)) != NULL) {
+        struct generation *g = choice->owner;
+        deliver(g, choice->index, &choice->taken);
+        if (g->n_ended == g->n_choices) generation_free(g);
+    }
+}
+
+void generations_cancel(struct generations *set)
+{
+    for (struct generation *g = set->first; g; g = g->next) cancel_choices(g);
+}
+
+void generations_engine_closes(struct generations *set) { set->engine_closes = true; }

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/serve/request.h"
+#include "host/base/memory.h"
+#include "host/serve/request_fields.h"
+#include "host/serve/request_prompt.h"
+
+#include <string.h>
+
+static int parse_sampling(const json_t *root, struct completion_request *out, struct api_error *error)
+{
+    struct sampling *sampling = &out->sampling;
+    int64_t top_k = 0, seed = 0;
+    *sampling = (struct sampling){.temperature = 1, .top_p = 1};
+    if (field_number(root, "temperature", 0, 2, false, &sampling->temperature, error) < 0) return -1;
+    if (field_number(root, "top_p", 0, 1, true, &sampling->top_p, error) < 0) return -1;
+    if (field_number(root, "min_p", 0, 1, false, &sampling->min_p, error) < 0) return -1;
+    if (field_integer(root, "top_k", -1, UINT32_MAX, &top_k, error) < 0) return -1; /* -1 as vLLM has it: no limit */
+    sampling->top_k = top_k > 0 ? (uint32_t)top_k : 0;
+    int given = field_integer(root, "seed", INT64_MIN, INT64_MAX, &seed, error);
+    if (given < 0) return -1;
+    out->has_seed = given > 0;
+    sampling->seed = (uint64_t)seed;
+    return 0;
+}
+
+static int parse_limits(const json_t *root, struct completion_request *out, struct api_error *error)
+{
+    int64_t limit = out->kind == REQUEST_CHAT ? UINT32_MAX : COMPLETIONS_MAX_TOKENS, n = 1;
+    if (field_integer(root, "max_tokens", 1, INT64_MAX, &limit, error) < 0) return -1;
+    if (field_integer(root, "max_completion_tokens", 1, INT64_MAX, &limit, error) < 0) return -1;
+    if (field_integer(root, "n", 1, REQUEST_MAX_CHOICES, &n, error) < 0) return -1;
+    if (field_bool(root, "ignore_eos", &out->ignore_eos, error) < 0) return -1;
+    out->max_tokens = limit < UINT32_MAX ? (uint32_t)limit : UINT32_MAX;
+    out->n_choices = (uint32_t)n;
+    return 0;
+}
+
+static int add_stop(const json_t *value, struct completion_request *out, struct api_error *error)
+{
+    if (!json_is_string(value)) return field_wrong_type("stop", "a string or an array of strings", value, error);
+    if (json_string_length(value) == 0)
+        return api_error_set(error, 400, "invalid_value", "stop", "Invalid 'stop': a stop string is empty.");
+    out->stops[out->n_stops++] = json_string_value(value);
+    return 0;
+}
+
+static int parse_stop(const json_t *root, struct completion_request *out, struct api_error *error)
+{
+    const json_t *stop = json_object_get(root, "stop"), *item;
+    size_t i;
+    if (!stop || json_is_null(stop)) return 0;
+    if (!json_is_array(stop)) return add_stop(stop, out, error);
+    if (json_array_size(stop) > COMPLETION_MAX_STOPS)
+        return api_error_set(error, 400, "array_above_max_length", "stop",
+                             "Invalid 'stop': %zu strings, but at most %d are supported.", json_array_size(stop),
+                             COMPLETION_MAX_STOPS);
+    json_array_foreach(stop, i, item)
+    {
+        if (add_stop(item, out, error) < 0) return -1;
+    }
+    return 0;
+}
+
+static int parse_stream(const json_t *root, struct completion_request *out, struct api_error *error)
+{
+    const json_t *options = json_object_get(root, "stream_options");
+    if (field_bool(root, "stream", &out->stream, error) < 0) return -1;
+    if (!options || json_is_null(options)) return 0;
+    if (!json_is_object(options)) return field_wrong_type("stream_options", "an object", options, error);
+    if (!out->stream)
+        return api_error_set(error, 400, "invalid_value", "stream_options",
+                             "Invalid 'stream_options': it goes only with 'stream': true.");
+    if (field_bool(options, "include_usage", &out->include_usage, error) < 0) {
+        memcpy(error->param, "stream_options.include_usage", sizeof "stream_options.include_usage");
+        return -1;
+    }
+    return 0;
+}
+
+/* A field that is refused unless its value asks for nothing: null, false, 0, "", [] or {}. */
+static bool asks_nothing(const json_t *value)
+{
+    if (!value) return true;
+    switch (json_typeof(value)) {
+    case JSON_NULL:
+    case JSON_FALSE: return true;
+    case JSON_TRUE: return false;
+    case JSON_INTEGER: return json_integer_value(value) == 0;
+    case JSON_REAL: return !(json_real_value(value) < 0 || json_real_value(value) > 0);
+    case JSON_STRING: return json_string_length(value) == 0;
+    case JSON_ARRAY: return json_array_size(value) == 0;
+    case JSON_OBJECT: return json_object_size(value) == 0;
+    }
+    return false;
+}
+
+struct refusal {
+    const char *name, *what;
+};
+
+static const struct refusal refused_everywhere[] = {
+    {"logit_bias", "biasing single tokens"},
+    {"presence_penalty", "a penalty other than 0"},
+    {"frequency_penalty", "a penalty other than 0"},
+};
+static const struct refusal refused_in_chat[] = {
+    {"logprobs", "returning log probabilities"},
+    {"top_logprobs", "returning log probabilities"},
+    {"tools", "calling tools"},
+    {"functions", "calling functions"},
+    {"audio", "audio"},
+};
+static const struct refusal refused_in_completions[] = {
+    {"echo", "echoing the prompt"},
+    {"suffix", "a suffix"},
+};
+
+static int refuse_each(const json_t *root, const struct refusal *list, size_t count, struct api_error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!asks_nothing(json_object_get(root, list[i].name)))
+            return field_unsupported(list[i].name, list[i].what, error);
+    }
+    return 0;
+}
+#define REFUSE_EACH(root, list, error) refuse_each(root, list, sizeof(list) / sizeof(list)[0], error)
+
+static int refuse_in_chat(const json_t *root, struct api_error *error)
+{
+    if (REFUSE_EACH(root, refused_in_chat, error) < 0) return -1;
+    const json_t *format = json_object_get(root, "response_format");
+    if (format && !json_is_null(format)) {
+        const char *type = NULL;
+        if (!json_is_object(format)) return field_wrong_type("response_format", "an object", format, error);
+        int given = field_text(format, "type", &type, error);
+        if (given < 0) return -1;
+        if (given == 0 || strcmp(type, "text") != 0)
+            return field_unsupported("response_format", "a format other than text", error);
+    }
+    const json_t *choice = json_object_get(root, "tool_choice");
+    const char *text = json_string_value(choice);
+    bool harmless = !choice || json_is_null(choice) || (text && (!strcmp(text, "none") || !strcmp(text, "auto")));
+    if (!harmless) return field_unsupported("tool_choice", "calling tools", error);
+    const json_t *modalities = json_object_get(root, "modalities"), *item;
+    size_t i;
+    json_array_foreach(modalities, i, item)
+    {
+        if (!json_is_string(item) || strcmp(json_string_value(item), "text") != 0)
+            return field_unsupported("modalities", "a modality other than text", error);
+    }
+    return 0;
+}
+
+static int refuse_in_completions(const json_t *root, struct api_error *error)
+{
+    int64_t best_of = 1;
+    const json_t *logprobs = json_object_get(root, "logprobs"); /* here a number: 0 asks for the chosen token's */
+    if (REFUSE_EACH(root, refused_in_completions, error) < 0) return -1;
+    if (logprobs && !json_is_null(logprobs) && !json_is_false(logprobs))
+        return field_unsupported("logprobs", "returning log probabilities", error);
+    if (field_integer(root, "best_of", 0, INT64_MAX, &best_of, error) < 0) return -1;
+    return best_of > 1 ? field_unsupported("best_of", "choosing the best of several", error) : 0;
+}
+
+static int parse_fields(struct completion_request *out, struct api_error *error)
+{
+    const json_t *root = out->root;
+    bool chat = out->kind == REQUEST_CHAT;
+    if (field_text(root, "model", &out->model, error) < 0) return -1;
+    if ((chat ? refuse_in_chat(root, error) : refuse_in_completions(root, error)) < 0) return -1;
+    if (REFUSE_EACH(root, refused_everywhere, error) < 0) return -1;
+    if (parse_sampling(root, out, error) < 0 || parse_limits(root, out, error) < 0) return -1;
+    if (parse_stop(root, out, error) < 0 || parse_stream(root, out, error) < 0) return -1;
+    return chat ? request_parse_messages(root, out, error) : request_parse_prompt(root, out, error);
+}
+
+int completion_request_parse(enum request_kind kind, const char *body, size_t length, struct completion_request *out,
+                             struct api_error *error)
+{
+    *out = (struct completion_request){.kind = kind};
+    out->root = request_json(body, length, error);
+    if (!out->root) return -1;
+    if (parse_fields(out, error) < 0) {
+        completion_request_free(out);
+        return -1;
+    }
+    return 0;
+}
+
+void completion_request_free(struct completion_request *request)
+{
+    for (size_t i = 0; request->joined && i < request->n_messages; i++) free(request->joined[i]);
+    free(request->joined);
+    free(request->messages);
+    free(request->prompt_tokens);
+    json_decref(request->root);
+    *request = (struct completion_request){0};
+}

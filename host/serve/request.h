@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The body of a completion request, parsed and checked: what the fields mean, their ranges and defaults. What is not
+ * known is ignored, as OpenAI's services do; a wrong type is refused by name, and so is a field that is known and
+ * asks for something this server cannot do.
+ */
+#ifndef SLUICE_SERVE_REQUEST_H
+#define SLUICE_SERVE_REQUEST_H
+
+#include "host/engine/completion.h"
+#include "host/serve/api_error.h"
+#include "host/text/chat.h"
+
+#include <jansson.h>
+
+#define REQUEST_MAX_DEPTH 64  /* of nested arrays and objects */
+#define REQUEST_MAX_CHOICES 8 /* `n` */
+#define REQUEST_MAX_MESSAGES 4096
+#define COMPLETIONS_MAX_TOKENS 16 /* OpenAI's default of max_tokens for /v1/completions */
+
+enum request_kind { REQUEST_COMPLETION, REQUEST_CHAT };
+
+/* The field that the prompt comes from. */
+static inline const char *request_prompt_field(enum request_kind kind)
+{
+    return kind == REQUEST_CHAT ? "messages" : "prompt";
+}
+
+struct completion_request {
+    enum request_kind kind;
+    const char *model; /* NULL if not given */
+    /* chat */
+    struct chat_message *messages;
+    size_t n_messages;
+    /* completion: a text, or tokens */
+    const char *prompt;
+    size_t prompt_length;
+    uint32_t *prompt_tokens; /* NULL if the prompt is a text */
+    size_t n_prompt_tokens;
+
+    struct sampling sampling;
+    bool has_seed;       /* else sampling.seed is 0 and the server draws one */
+    uint32_t max_tokens; /* UINT32_MAX: up to the context */
+    bool ignore_eos;
+    const char *stops[COMPLETION_MAX_STOPS];
+    size_t n_stops;
+    uint32_t n_choices;
+    bool stream, include_usage;
+
+    json_t *root;  /* owned; the texts above are borrowed from it */
+    char **joined; /* owned: contents made of several parts, n_messages of them or NULL */
+};
+
+/*
+ * Reads length bytes of body. Returns 0, or -1 with *error filled (status 400); then nothing is to be freed.
+ * *out is the caller's: completion_request_free.
+ */
+int completion_request_parse(enum request_kind kind, const char *body, size_t length, struct completion_request *out,
+                             struct api_error *error);
+void completion_request_free(struct completion_request *request);
+
+/* The body as a JSON object (json_decref), or NULL with *error filled: syntax, depth, duplicate keys, bad UTF-8, NUL. */
+json_t *request_json(const char *body, size_t length, struct api_error *error);
+
+#endif

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which path means what, and the answers that need no engine. */
+#include "host/serve/server.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { GET = 1, POST = 2 };
+
+/* One request on its way to its answer. */
+struct exchange {
+    struct server *server;
+    struct connection *connection;
+    const struct http_request *request;
+    const char *body;
+    size_t length;
+    const char *rest; /* of the path, behind a route that ends with a slash */
+};
+
+struct route {
+    const char *path; /* one that ends with '/' takes everything below it */
+    unsigned methods;
+    void (*answer)(struct exchange *exchange);
+};
+
+static void reply_json(const struct exchange *exchange, int status, const struct json_out *out)
+{
+    connection_reply(exchange->connection, &(struct http_answer){.status = status,
+                                                                 .content_type = "application/json",
+                                                                 .body = out->bytes,
+                                                                 .length = out->failed ? 0 : out->length});
+}
+
+void server_reply_error(struct connection *connection, const struct api_error *error)
+{
+    struct json_out out = {0};
+    api_error_write(error, &out);
+    connection_reply(connection, &(struct http_answer){.status = error->status,
+                                                       .content_type = "application/json",
+                                                       .body = out.bytes,
+                                                       .length = out.failed ? 0 : out.length,
+                                                       .retry_after = error->retry_after});
+    json_out_free(&out);
+}
+
+static void answer_health(struct exchange *exchange)
+{
+    struct json_out out = {0};
+    json_out_text(&out, "{\"status\":\"ok\"}");
+    reply_json(exchange, 200, &out);
+    json_out_free(&out);
+}
+
+static void answer_ready(struct exchange *exchange)
+{
+    const struct server *server = exchange->server;
+    struct json_out out = {0};
+    int status = 503;
+    if (server->seen == SERVING_LOADING && !server->draining) {
+        json_out_format(&out, "{\"status\":\"loading\",\"percent\":%u}", serving_percent(server->serving));
+    } else if (server->seen == SERVING_READY) {
+        struct engine_counters counters;
+        engine_count(serving_model(server->serving)->engine, &counters);
+        status = server->draining ? 503 : 200;
+        json_out_format(&out,
+                        "{\"status\":\"%s\",\"running\":%u,\"waiting\":%u,\"pages_used\":%u,\"pages_reserved\":%u,"
+                        "\"pages\":%u}",
+                        server->draining ? "draining" : "serving", counters.running, counters.waiting,
+                        counters.pages_used, counters.pages_reserved, counters.n_pages);
+    } else {
+        json_out_format(&out, "{\"status\":\"%s\"}", server->failed ? "failed" : "draining");
+    }
+    reply_json(exchange, status, &out);
+    json_out_free(&out);
+}
+
+static void put_model(const struct server *server, struct json_out *out)
+{
+    json_out_text(out, "{\"id\":");
+    json_out_string(out, server->model_name, strlen(server->model_name));
+    json_out_format(out, ",\"object\":\"model\",\"created\":%lld,\"owned_by\":\"sluice\"}", (long long)server->started);
+}
+
+static void answer_models(struct exchange *exchange)
+{
+    struct json_out out = {0};
+    json_out_text(&out, "{\"object\":\"list\",\"data\":[");
+    put_model(exchange->server, &out);
+    json_out_text(&out, "]}");
+    reply_json(exchange, 200, &out);
+    json_out_free(&out);
+}
+
+static void answer_model(struct exchange *exchange)
+{
+    char name[sizeof exchange->request->path];
+    struct api_error error;
+    snprintf(name, sizeof name, "%s", exchange->rest);
+    if (!http_decode_path(name)) {
+        api_error_set(&error, 400, NULL, NULL, "The path has a bad %%-escape.");
+        server_reply_error(exchange->connection, &error);
+        return;
+    }
+    if (strcmp(name, exchange->server->model_name) != 0) {
+        api_error_set(&error, 404, "model_not_found", "model",
+                      "The model '%.100s' does not exist. This server serves '%.100s'.", name,
+                      exchange->server->model_name);
+        server_reply_error(exchange->connection, &error);
+        return;
+    }
+    struct json_out out = {0};
+    put_model(exchange->server, &out);
+    reply_json(exchange, 200, &out);
+    json_out_free(&out);
+}
+
+static void answer_chat_completions(struct exchange *exchange)
+{
+    server_complete(exchange->server, exchange->connection, exchange->request, REQUEST_CHAT, exchange->body,
+                    exchange->length);
+}
+
+static void answer_completions(struct exchange *exchange)
+{
+    server_complete(exchange->server, exchange->connection, exchange->request, REQUEST_COMPLETION, exchange->body,
+                    exchange->length);
+}
+
+static const struct route routes[] = {
+    {"/v1/chat/completions", POST, answer_chat_completions},
+    {"/v1/completions", POST, answer_completions},
+    {"/v1/models", GET, answer_models},
+    {"/v1/models/", GET, answer_model},
+    {"/health", GET, answer_health},
+    {"/ready", GET, answer_ready},
+};
+
+static const struct route *find_route(struct exchange *exchange)
+{
+    const char *path = exchange->request->path;
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        size_t length = strlen(routes[i].path);
+        bool below = routes[i].path[length - 1] == '/';
+        if (below ? strncmp(path, routes[i].path, length) != 0 || path[length] == '\0'
+                  : strcmp(path, routes[i].path) != 0)
+            continue;
+        exchange->rest = path + length;
+        return &routes[i];
+    }
+    return NULL;
+}
+
+static unsigned method_bit(const char *method)
+{
+    if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0) return GET;
+    return strcmp(method, "POST") == 0 ? POST : 0;
+}
+
+static void refuse_method(struct exchange *exchange, const char *allow)
+{
+    struct api_error error;
+    struct json_out out = {0};
+    api_error_set(&error, 405, "method_not_allowed", NULL, "%s does not take %s, but %s.", exchange->request->path,
+                  exchange->request->method, allow);
+    api_error_write(&error, &out);
+    connection_reply(exchange->connection, &(struct http_answer){.status = 405,
+                                                                 .content_type = "application/json",
+                                                                 .body = out.bytes,
+                                                                 .length = out.failed ? 0 : out.length,
+                                                                 .allow = allow});
+    json_out_free(&out);
+}
+
+void server_answer(void *context, struct connection *connection, const struct http_request *request, const char *body,
+                   size_t length)
+{
+    struct exchange exchange = {context, connection, request, body, length, NULL};
+    const struct route *route = find_route(&exchange);
+    bool options = strcmp(request->method, "OPTIONS") == 0;
+    const char *allow = !route || route->methods == GET ? "GET, HEAD, OPTIONS" : "POST, OPTIONS";
+    if (options && (route || strcmp(request->path, "*") == 0)) {
+        connection_reply(connection,
+                         &(struct http_answer){.status = 204, .allow = route ? allow : "GET, HEAD, POST, OPTIONS"});
+    } else if (!route) {
+        struct api_error error;
+        api_error_set(&error, 404, "unknown_url", NULL, "Unknown request URL: %s %s.", request->method, request->path);
+        server_reply_error(connection, &error);
+    } else if (!(method_bit(request->method) & route->methods)) {
+        refuse_method(&exchange, allow);
+    } else {
+        route->answer(&exchange);
+    }
+}
+
+void server_refuse(void *context, struct connection *connection, int status, const char *why)
+{
+    const struct server *server = context;
+    struct api_error error;
+    struct json_out out = {0};
+    if (status == 413) {
+        api_error_set(&error, status, "request_too_large", NULL, "%s This server takes up to %zu bytes.", why,
+                      server->options->max_body);
+    } else {
+        api_error_set(&error, status, NULL, NULL, "%s", why);
+    }
+    api_error_write(&error, &out);
+    connection_reply(connection, &(struct http_answer){.status = status,
+                                                       .content_type = "application/json",
+                                                       .body = out.bytes,
+                                                       .length = out.failed ? 0 : out.length,
+                                                       .close = true});
+    json_out_free(&out);
+}

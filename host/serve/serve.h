@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The HTTP front end: one model served with OpenAI's completion API. One call that returns when the server has been
+ * told to end by a signal or has failed; the README of this folder says what is inside.
+ */
+#ifndef SLUICE_SERVE_SERVE_H
+#define SLUICE_SERVE_SERVE_H
+
+#include "host/base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct serve_options {
+    const char *model_path; /* NULL: the demo model */
+    const char *host;       /* an IPv4 or IPv6 address, or "localhost" */
+    uint16_t port;          /* 0: a free one */
+    bool without_keys; /* allows an address that other machines can reach, though nobody has to prove who they are */
+    size_t max_body;   /* bytes of a request's body */
+
+    const char *card;                                    /* as card_open has it */
+    unsigned threads;                                    /* 0: one per core */
+    uint64_t card_memory_bytes;                          /* 0: the card's own choice */
+    uint32_t context, max_sequences, chunk, queue_limit; /* as struct engine_options has them */
+    unsigned kv_format;
+
+    /* Lines for people, without a newline: what the server does, and (if not NULL) one for each answer. */
+    void (*notice)(void *context, const char *line);
+    void (*access_log)(void *context, const char *line);
+    void *hook_context;
+};
+
+#define SERVE_DEFAULT_PORT 8080
+#define SERVE_DEFAULT_MAX_BODY (4u << 20)
+
+/*
+ * Serves until SIGTERM, SIGINT or SIGHUP (unless that is ignored). The first signal ends listening and lets what runs
+ * finish; the second cancels it. Returns 0 after such an end. Errors: the model file, the address, loading, or an engine
+ * that cannot go on.
+ */
+int serve_run(const struct serve_options *options, struct error *err);
+
+#endif

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The server's life: model, socket, engine thread, event loop, end. */
+#include "host/serve/server.h"
+#include "host/serve/listener.h"
+
+#include <errno.h>
+#include <event2/util.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct connection_limits default_limits = {
+    .max_unread = 1 << 20,
+    .head_seconds = 30,
+    .body_seconds = 30,
+    .idle_seconds = 75, /* longer than clients keep a connection for reuse, so that they are the ones that close */
+    .write_seconds = 30,
+};
+
+#define ACCEPT_WARNING_SECONDS 60
+
+static void notice(const struct server *server, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void notice(const struct server *server, const char *format, ...)
+{
+    char line[700];
+    va_list args;
+    if (!server->options->notice) return;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    server->options->notice(server->options->hook_context, line);
+}
+
+/* ---- the engine's thread reports ---- */
+
+static void announce_ready(const struct server *server)
+{
+    const struct serving_model *model = serving_model(server->serving);
+    const struct engine_limits *limits = &model->limits;
+    if (model->conversion->n_tensors)
+        notice(server, "%u matrices had no card format and became INT8 (relative error %.2g, worst %.2g in %s)",
+               model->conversion->n_tensors, model->conversion->relative_rms_error,
+               model->conversion->worst_relative_rms_error, model->conversion->worst_name);
+    notice(server,
+           "ready in %.2f s: %u tokens of context (%s), up to %u sequences at once, %u KV pages of %llu KiB, "
+           "prompts in steps of %u tokens",
+           model->load_seconds, limits->context,
+           limits->context_is_model_limit ? "the model's own limit" : "what --ctx or the card's memory allows",
+           limits->max_sequences, limits->n_pages, (unsigned long long)(limits->page_bytes >> 10), limits->chunk);
+    if (model->chat_status < 0) notice(server, "no chat: %s", model->chat_error.text);
+}
+
+/* The engine cannot go on: what runs gets an error, and the server ends with the same one. */
+static void engine_failed(struct server *server)
+{
+    server->failed = true;
+    server->err = *serving_error(server->serving);
+    generations_engine_closes(server->generations);
+    serving_end_engine(server->serving);
+    generations_deliver(server->generations);
+}
+
+static void start_drain(struct server *server)
+{
+    struct timeval period = {.tv_usec = 20000};
+    if (server->draining) return;
+    server->draining = true;
+    if (server->listener) evconnlistener_free(server->listener);
+    server->listener = NULL;
+    event_add(server->drain_timer, &period);
+}
+
+static void on_outbox(evutil_socket_t fd, short what, void *context)
+{
+    struct server *server = context;
+    (void)fd;
+    (void)what;
+    generations_deliver(server->generations);
+    server_take_intake(server);
+    enum serving_state state = serving_state(server->serving);
+    if (state == server->seen) return;
+    server->seen = state;
+    if (state == SERVING_READY) {
+        announce_ready(server);
+    } else if (state == SERVING_FAILED) {
+        engine_failed(server);
+        start_drain(server);
+    }
+}
+
+static void wake_loop(void *context)
+{
+    const struct server *server = context;
+    outbox_wake(server->outbox);
+}
+
+/* ---- ending ---- */
+
+static void on_drain_timer(evutil_socket_t fd, short what, void *context)
+{
+    struct server *server = context;
+    (void)fd;
+    (void)what;
+    if (generations_empty(server->generations) && server->n_in_intake == 0 && !connection_set_busy(server->connections))
+        event_base_loopbreak(server->base);
+}
+
+static void on_signal(evutil_socket_t number, short what, void *context)
+{
+    struct server *server = context;
+    (void)what;
+    if (server->draining) {
+        notice(server, "cancelling what still runs");
+        generations_cancel(server->generations);
+        return;
+    }
+    notice(server, "SIG%s: finishing what runs (again to cancel it)", sigabbrev_np(number));
+    start_drain(server);
+}
+
+/* ---- clients come ---- */
+
+static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address, int length,
+                      void *context)
+{
+    struct server *server = context;
+    char peer[64];
+    (void)listener;
+    (void)length;
+    listener_format(address, peer, sizeof peer);
+    connection_accept(server->connections, fd, peer, NULL); /* no memory: the client finds its connection closed */
+}
+
+/* Mostly no file descriptor is left: wait for some to be closed instead of trying in a circle. */
+static void on_accept_error(struct evconnlistener *listener, void *context)
+{
+    struct server *server = context;
+    struct timeval pause = {.tv_usec = 100000};
+    const char *reason = evutil_socket_error_to_string(EVUTIL_SOCKET_ERROR());
+    time_t now = time(NULL);
+    if (now - server->accept_warned >= ACCEPT_WARNING_SECONDS) {
+        notice(server, "cannot accept clients: %s (they wait; ulimit -n sets how many files are allowed)", reason);
+        server->accept_warned = now;
+    }
+    evconnlistener_disable(listener);
+    event_add(server->accept_timer, &pause);
+}
+
+static void on_accept_timer(evutil_socket_t fd, short what, void *context)
+{
+    const struct server *server = context;
+    (void)fd;
+    (void)what;
+    if (server->listener) evconnlistener_enable(server->listener);
+}
+
+static void on_log(void *context, const char *line)
+{
+    const struct server *server = context;
+    server->options->access_log(server->options->hook_context, line);
+}
+
+/* ---- putting it together ---- */
+
+static int make_events(struct server *server, struct error *err)
+{
+    struct event_base *base = server->base;
+    server->outbox_ready = event_new(base, outbox_fd(server->outbox), EV_READ | EV_PERSIST, on_outbox, server);
+    server->on_term = evsignal_new(base, SIGTERM, on_signal, server);
+    server->on_int = evsignal_new(base, SIGINT, on_signal, server);
+    server->on_hup = evsignal_new(base, SIGHUP, on_signal, server);
+    server->drain_timer = event_new(base, -1, EV_PERSIST, on_drain_timer, server);
+    server->accept_timer = event_new(base, -1, 0, on_accept_timer, server);
+    if (!server->outbox_ready || !server->on_term || !server->on_int || !server->on_hup || !server->drain_timer ||
+        !server->accept_timer)
+        return error_set(err, ERROR_NO_MEMORY, "no memory for the event loop");
+    if (event_add(server->outbox_ready, NULL) < 0 || event_add(server->on_term, NULL) < 0 ||
+        event_add(server->on_int, NULL) < 0)
+        return error_set(err, ERROR_IO, "cannot start the event loop");
+    /* The terminal closes: as SIGTERM, unless whoever started the server (nohup) had it ignored. */
+    struct sigaction hangup;
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN && event_add(server->on_hup, NULL) < 0)
+        return error_set(err, ERROR_IO, "cannot start the event loop");
+    return 0;
+}
+
+static int listen_for_clients(struct server *server, char *url, size_t url_size, struct error *err)
+{
+    const struct serve_options *options = server->options;
+    int fd;
+    int status = listener_open(options->host, options->port, options->without_keys, &fd, url, url_size, err);
+    if (status < 0) return status;
+    server->listener =
+        evconnlistener_new(server->base, on_accept, server, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+    if (!server->listener) {
+        close(fd);
+        return error_set(err, ERROR_NO_MEMORY, "no memory for the listener");
+    }
+    evconnlistener_set_error_cb(server->listener, on_accept_error);
+    return 0;
+}
+
+static int server_open(struct server *server, struct error *err)
+{
+    const struct serve_options *options = server->options;
+    const struct connection_hooks hooks = {server_answer, server_refuse, options->access_log ? on_log : NULL, server};
+    struct connection_limits limits = default_limits;
+    char url[96];
+    limits.max_body = options->max_body;
+    int status = model_open(options->model_path, &server->model, err);
+    if (status < 0) return status;
+    server->model_name = model_name(server->model);
+    server->base = event_base_new();
+    if (!server->base) return error_set(err, ERROR_NO_MEMORY, "no memory for the event loop");
+    if ((status = outbox_open(&server->outbox, err)) < 0) return status;
+    if ((status = intake_open(server->outbox, &server->intake, err)) < 0) return status;
+    if ((status = generations_open(server->outbox, &server->generations, err)) < 0) return status;
+    if ((status = connection_set_open(server->base, &hooks, &limits, &server->connections, err)) < 0) return status;
+    if ((status = listen_for_clients(server, url, sizeof url, err)) < 0) return status;
+    if ((status = make_events(server, err)) < 0) return status;
+    if ((status = serving_open(server->model, options, wake_loop, server, &server->serving, err)) < 0) return status;
+    notice(server, "listening on %s (model %s, card %s)", url, server->model_name, options->card);
+    return 0;
+}
+
+static void free_event(struct event *event)
+{
+    if (event) event_free(event);
+}
+
+static void server_close(struct server *server)
+{
+    /* Connections first: what they wait for is cancelled; then the engine ends it, and its posts are taken. */
+    connection_set_close(server->connections);
+    if (server->intake) {
+        intake_stop(server->intake);
+        server_take_intake(server);
+        intake_close(server->intake);
+    }
+    if (server->generations) generations_engine_closes(server->generations);
+    if (server->serving) serving_end_engine(server->serving);
+    if (server->generations) generations_deliver(server->generations);
+    generations_close(server->generations);
+    serving_close(server->serving);
+    if (server->listener) evconnlistener_free(server->listener);
+    free_event(server->outbox_ready);
+    free_event(server->on_term);
+    free_event(server->on_int);
+    free_event(server->on_hup);
+    free_event(server->drain_timer);
+    free_event(server->accept_timer);
+    outbox_close(server->outbox);
+    if (server->base) event_base_free(server->base);
+    model_close(server->model);
+}
+
+int serve_run(const struct serve_options *options, struct error *err)
+{
+    struct server server = {.options = options, .started = time(NULL)};
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, before;
+    sigaction(SIGPIPE, &ignore, &before); /* a client that is gone is an error of its write */
+    int status = server_open(&server, err);
+    if (status == 0) {
+        if (event_base_dispatch(server.base) < 0) status = error_set(err, ERROR_IO, "the event loop failed");
+        if (server.failed) {
+            *err = server.err;
+            status = err->code;
+        }
+    }
+    server_close(&server);
+    sigaction(SIGPIPE, &before, NULL);
+    return status;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The server as its own files see it: server.c runs it, routes.c and completions.c answer. Outside, there is serve.h. */
+#ifndef SLUICE_SERVE_SERVER_H
+#define SLUICE_SERVE_SERVER_H
+
+#include "host/serve/connection.h"
+#include "host/serve/generation.h"
+#include "host/serve/intake.h"
+#include "host/serve/serving.h"
+
+#include <event2/event.h>
+#include <event2/listener.h>
+#include <time.h>
+
+struct server {
+    const struct serve_options *options;
+    const char *model_name;
+    time_t started, accept_warned;
+
+    struct event_base *base;
+    struct evconnlistener *listener; /* NULL once the server drains */
+    struct event *outbox_ready, *on_term, *on_int, *on_hup, *drain_timer, *accept_timer;
+
+    struct model *model;
+    struct outbox *outbox;
+    struct intake *intake;
+    unsigned n_in_intake; /* requests on their way through it */
+    struct generations *generations;
+    struct connection_set *connections;
+    struct serving *serving;
+
+    enum serving_state seen; /* the state that was announced last */
+    bool draining;
+    bool failed; /* err says why the server ends */
+    struct error err;
+};
+
+/* Both are hooks of the connections; context is the struct server. (routes.c) */
+void server_answer(void *context, struct connection *connection, const struct http_request *request, const char *body,
+                   size_t length);
+void server_refuse(void *context, struct connection *connection, int status, const char *why);
+
+/* Starts what has come out of the intake. (completions.c) */
+void server_take_intake(struct server *server);
+
+/* Answers POST /v1/completions or /v1/chat/completions, now or later. (completions.c) */
+void server_complete(struct server *server, struct connection *connection, const struct http_request *request,
+                     enum request_kind kind, const char *body, size_t length);
+
+void server_reply_error(struct connection *connection, const struct api_error *error);
+
+#endif

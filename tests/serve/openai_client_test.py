@@ -1,0 +1,410 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The openai Python client against `sluice serve` with the demo model.  Usage: openai_client_test.py SLUICE"""
+import concurrent.futures
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+import openai
+
+from server import Server, run_checks
+
+BINARY = os.path.abspath(sys.argv[1])
+QUESTION = [{"role": "user", "content": "How do I list the cards?"}]
+SERVER = Server(BINARY)
+CLIENT = openai.OpenAI(base_url=SERVER.url + "/v1", api_key="none", max_retries=0, timeout=120)
+MODEL = "sluice-demo"
+
+
+def chat(**fields):
+    return CLIENT.chat.completions.create(**{"model": MODEL, "messages": QUESTION, "temperature": 0, "max_tokens": 40} | fields)
+
+
+def complete(**fields):
+    return CLIENT.completions.create(**{"model": MODEL, "prompt": "The card", "temperature": 0} | fields)
+
+
+def refused(exception, param=None, code=None, call=chat, **fields):
+    try:
+        call(**fields)
+    except exception as error:
+        assert type(error) is exception, error
+        assert param is None or error.param == param, (error.param, error.message)
+        assert code is None or error.code == code, (error.code, error.message)
+        return error
+    raise AssertionError(f"{fields} was not refused")
+
+
+def models():
+    listed = CLIENT.models.list().data
+    assert [model.id for model in listed] == [MODEL] and listed[0].object == "model"
+    assert CLIENT.models.retrieve(MODEL).id == MODEL
+    refused(openai.NotFoundError, code="model_not_found", call=lambda: CLIENT.models.retrieve("another"))
+
+
+def chat_plain():
+    answer = chat()
+    choice = answer.choices[0]
+    assert answer.object == "chat.completion" and answer.model == MODEL and answer.id.startswith("chatcmpl-")
+    assert abs(answer.created - time.time()) < 600
+    assert len(answer.choices) == 1 and choice.index == 0 and choice.message.role == "assistant"
+    assert choice.finish_reason in ("stop", "length") and choice.message.content
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
+    assert answer.usage.prompt_tokens > 0 and 0 < answer.usage.completion_tokens <= 40
+
+
+def chat_stream():
+    whole = chat()
+    chunks = list(chat(stream=True, stream_options={"include_usage": True}))
+    assert {chunk.object for chunk in chunks} == {"chat.completion.chunk"}
+    assert len({chunk.id for chunk in chunks}) == 1
+    assert chunks[0].choices[0].delta.role == "assistant"
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1])
+    assert text == whole.choices[0].message.content, (text, whole)
+    reasons = [chunk.choices[0].finish_reason for chunk in chunks[:-1]]
+    assert reasons[-1] == whole.choices[0].finish_reason and not any(reasons[:-1])
+    assert chunks[-1].choices == [] and chunks[-1].usage == whole.usage
+    assert all(chunk.usage is None for chunk in chunks[:-1])
+    assert len(chunks) > 5, "the answer came in one piece"
+
+
+def stream_without_usage():
+    chunks = list(chat(stream=True))
+    assert all(chunk.usage is None and len(chunk.choices) == 1 for chunk in chunks)
+
+
+def completion_plain_and_stream():
+    whole = complete(max_tokens=20)
+    assert whole.object == "text_completion" and whole.id.startswith("cmpl-")
+    chunks = list(complete(max_tokens=20, stream=True, stream_options={"include_usage": True}))
+    assert "".join(chunk.choices[0].text for chunk in chunks[:-1]) == whole.choices[0].text
+    assert chunks[-1].usage == whole.usage and chunks[-2].choices[0].finish_reason == whole.choices[0].finish_reason
+
+
+def completion_default_is_16_tokens():
+    answer = complete(extra_body={"ignore_eos": True})
+    assert answer.usage.completion_tokens == 16 and answer.choices[0].finish_reason == "length"
+
+
+def completion_of_tokens():
+    answer = complete(prompt=[5, 6, 7], max_tokens=4)
+    assert answer.usage.prompt_tokens == 3
+    assert complete(prompt=[[5, 6, 7]], max_tokens=4).choices[0].text == answer.choices[0].text
+    assert complete(prompt=["The card"], max_tokens=4).choices[0].text == complete(max_tokens=4).choices[0].text
+
+
+def length_and_stop():
+    answer = chat(max_tokens=3, extra_body={"ignore_eos": True})
+    assert answer.choices[0].finish_reason == "length" and answer.usage.completion_tokens == 3
+    assert chat(max_completion_tokens=2, extra_body={"ignore_eos": True}).usage.completion_tokens == 2
+    whole = chat().choices[0].message.content
+    stop = whole[len(whole) // 2:len(whole) // 2 + 3]
+    for stops in (stop, ["never said by it", stop]):
+        answer = chat(stop=stops)
+        assert answer.choices[0].message.content == whole[:whole.index(stop)] and answer.choices[0].finish_reason == "stop"
+        streamed = "".join(chunk.choices[0].delta.content or "" for chunk in chat(stop=stops, stream=True))
+        assert streamed == whole[:whole.index(stop)]
+
+
+def full_context_ends_with_length():
+    server = Server(BINARY, "--ctx", "96", "--max-seqs", "2")
+    try:
+        client = openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0)
+        for limit in ({}, {"max_tokens": 1000}):
+            answer = client.chat.completions.create(model=MODEL, messages=QUESTION, extra_body={"ignore_eos": True}, **limit)
+            assert answer.choices[0].finish_reason == "length" and answer.usage.total_tokens == 96, answer.usage
+        exact = client.completions.create(model=MODEL, prompt=[5] * 96)
+        assert exact.choices[0].finish_reason == "length" and exact.usage.completion_tokens == 0
+        refused(openai.BadRequestError, "prompt", "context_length_exceeded",
+                lambda: client.completions.create(model=MODEL, prompt=[5] * 97))
+    finally:
+        server.kill()
+
+
+def seeds_repeat():
+    hot = dict(temperature=1.5, max_tokens=30, extra_body={"ignore_eos": True})
+    text = lambda seed: chat(seed=seed, **hot).choices[0].message.content
+    first = text(7)
+    assert text(7) == first and text(8) != first
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(text, [7, 8, 7, 9]))
+    assert together[0] == first and together[2] == first and len(set(together)) == 3
+    unseeded = {chat(**hot).choices[0].message.content for _ in range(3)}
+    assert len(unseeded) == 3
+
+
+def several_choices():
+    hot = dict(seed=7, temperature=1.5, max_tokens=30, extra_body={"ignore_eos": True})
+    answer = chat(n=3, **hot)
+    texts = [choice.message.content for choice in answer.choices]
+    assert [choice.index for choice in answer.choices] == [0, 1, 2] and len(set(texts)) == 3
+    assert texts[0] == chat(**hot).choices[0].message.content
+    streamed = ["", "", ""]
+    for chunk in chat(n=3, stream=True, **hot):
+        streamed[chunk.choices[0].index] += chunk.choices[0].delta.content or ""
+    assert streamed == texts
+
+
+def content_parts_and_roles():
+    parts = [{"type": "text", "text": "How do I list"}, {"type": "text", "text": "the cards?"}]
+    joined = chat(messages=[{"role": "user", "content": "How do I list\nthe cards?"}])
+    answer = chat(messages=[{"role": "user", "content": parts}])
+    assert answer.choices[0].message.content == joined.choices[0].message.content
+    system = [{"role": "system", "content": "Be brief."}, *QUESTION]
+    developer = [{"role": "developer", "content": "Be brief."}, *QUESTION]
+    assert chat(messages=system).usage.prompt_tokens == chat(messages=developer).usage.prompt_tokens > chat().usage.prompt_tokens
+    image = [{"type": "image_url", "image_url": {"url": "data:,"}}]
+    refused(openai.BadRequestError, "messages[0].content", messages=[{"role": "user", "content": image}])
+
+
+def errors():
+    bad = openai.BadRequestError
+    refused(bad, "temperature", temperature=3)
+    refused(bad, "temperature", temperature="hot")
+    refused(bad, "top_p", top_p=0)
+    refused(bad, "max_tokens", max_tokens=0)
+    refused(bad, "n", n=100)
+    refused(bad, "stop", stop=[1])
+    refused(bad, "messages", messages=[])
+    refused(bad, "messages[1].role", messages=[*QUESTION, {"role": "robot", "content": "x"}])
+    refused(bad, "tools", tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}])
+    refused(bad, "response_format", response_format={"type": "json_object"})
+    refused(bad, "logprobs", logprobs=True)
+    refused(bad, "presence_penalty", presence_penalty=1)
+    refused(bad, "logit_bias", logit_bias={"5": 1})
+    refused(bad, "prompt", call=complete, prompt=["a", "b"])
+    refused(bad, "echo", call=complete, echo=True)
+    refused(bad, call=complete, prompt=[4000000000])
+    refused(openai.NotFoundError, "model", "model_not_found", model="gpt-4o")
+    refused(openai.NotFoundError, call=lambda: CLIENT.embeddings.create(model=MODEL, input="x"))
+
+
+def long_prompt_is_refused_before_the_stream():
+    text = "How do I list the cards? " * 2000
+    for stream in (False, True):
+        error = refused(openai.BadRequestError, "messages", "context_length_exceeded", stream=stream,
+                        messages=[{"role": "user", "content": text}])
+        assert len(re.findall(r"\d+ tokens", error.message)) == 2, error.message
+
+
+def unknown_fields_are_ignored():
+    assert chat(user="somebody", extra_body={"no_such_field": [1, {"a": None}], "metadata": {"a": "b"}}).choices
+    assert chat(logit_bias={}, presence_penalty=0, tools=[], response_format={"type": "text"}, seed=None, stop=None).choices
+
+
+def eight_clients():
+    def ask(i):
+        client = openai.OpenAI(base_url=SERVER.url + "/v1", api_key="none", max_retries=0)
+        messages = [{"role": "user", "content": f"What is {i} + {i}?"}]
+        fields = dict(model=MODEL, messages=messages, temperature=0, max_tokens=30)
+        if i % 2:
+            return client.chat.completions.create(**fields).choices[0].message.content
+        return "".join(c.choices[0].delta.content or "" for c in client.chat.completions.create(stream=True, **fields))
+    alone = [ask(i) for i in range(8)]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, range(8))) == alone
+    SERVER.wait_idle()
+
+
+def long_stream(client=CLIENT, **fields):
+    return client.chat.completions.create(model=MODEL, messages=QUESTION, stream=True,
+                                          extra_body={"ignore_eos": True}, **fields)
+
+
+def hang_up_frees_the_sequence():
+    streams = [long_stream() for _ in range(3)]
+    for stream in streams:
+        next(iter(stream))
+    SERVER.wait_for(lambda: SERVER.get("/ready")[1]["running"] == 3, 20)
+    for stream in streams:
+        stream.close()
+    SERVER.wait_idle(2)
+
+
+def hang_up_of_a_plain_request():
+    body = b'{"messages": [{"role": "user", "content": "hi"}], "ignore_eos": true, "n": 8}'
+    with socket.create_connection((SERVER.host, SERVER.port)) as sock:
+        sock.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                     b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        SERVER.wait_for(lambda: SERVER.get("/ready")[1]["running"] == 8, 20)
+    SERVER.wait_idle(2)
+
+
+def ready_only_after_loading():
+    server = Server(BINARY, wait_ready=False)
+    try:
+        assert server.get("/health") == (200, {"status": "ok"})
+        seen = []
+        while not seen or seen[-1][0] != 200:
+            seen.append(server.get("/ready"))
+        assert all(s == 503 and b["status"] == "loading" and 0 <= b["percent"] <= 100 for s, b in seen[:-1])
+        assert seen[-1][1]["status"] == "serving" and server.stop() == 0
+    finally:
+        server.kill()
+
+
+def a_full_queue_is_429():
+    server = Server(BINARY, "--max-seqs", "1", "--max-queue", "1")
+    try:
+        client = openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0)
+        running = long_stream(client)
+        server.wait_for(lambda: server.get("/ready")[1]["running"] == 1, 20)
+        waiting = long_stream(client)
+        server.wait_for(lambda: server.get("/ready")[1]["waiting"] == 1, 20)
+        error = refused(openai.RateLimitError, code="queue_full", call=lambda: long_stream(client))
+        assert int(error.response.headers["Retry-After"]) >= 1
+        running.close()
+        next(iter(waiting))
+        server.wait_for(lambda: server.get("/ready")[1]["running"] == 1, 20)
+        waiting.close()
+        server.wait_idle(2)
+        assert server.stop() == 0
+    finally:
+        server.kill()
+
+
+def sigterm_at_once():
+    server = Server(BINARY, wait_ready=False)
+    try:
+        assert server.stop() == 0
+    finally:
+        server.kill()
+
+
+def a_model_that_does_not_fit():
+    done = subprocess.run([BINARY, "serve", "--port", "0", "--card-memory", "1"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and done.stderr.startswith("sluice: serve: ") and done.stderr.count("\n") == 1, done
+
+
+def sigterm_drains():
+    server = Server(BINARY)
+    try:
+        client = openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0)
+        stream = iter(long_stream(client, max_tokens=200, stream_options={"include_usage": True}))
+        next(stream)
+        kept = socket.create_connection((server.host, server.port))
+        kept.sendall(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert kept.recv(4096).startswith(b"HTTP/1.1 200")
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for(lambda: any("SIGTERM" in line for line in server.lines), 10)
+        kept.sendall(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n")
+        state = kept.recv(4096)
+        assert state.startswith(b"HTTP/1.1 503") and b'"draining"' in state or server.process.poll() == 0, state
+        chunks = list(stream)
+        assert chunks[-1].usage.completion_tokens == 200 and chunks[-2].choices[0].finish_reason == "length"
+        assert server.process.wait(30) == 0
+        kept.close()
+        try:
+            socket.create_connection((server.host, server.port)).close()
+        except ConnectionRefusedError:
+            return
+        raise AssertionError("a stopped server still listens")
+    finally:
+        server.kill()
+
+
+def a_closed_terminal_drains():
+    for ignored in (False, True):  # nohup has SIGHUP ignored
+        server = Server(BINARY, preexec=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN) if ignored else None)
+        try:
+            client = openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0)
+            stream = iter(long_stream(client, max_tokens=100))
+            next(stream)
+            server.process.send_signal(signal.SIGHUP)
+            assert list(stream)[-1].choices[0].finish_reason == "length"
+            if ignored:
+                assert server.get("/ready")[0] == 200 and server.stop() == 0
+            else:
+                assert server.process.wait(30) == 0
+        finally:
+            server.kill()
+
+
+def second_signal_cancels():
+    server = Server(BINARY)
+    try:
+        client = openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0)
+        streams = [iter(long_stream(client)) for _ in range(8)]
+        for stream in streams:
+            next(stream)
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for(lambda: any("SIGTERM" in line for line in server.lines), 10)
+        server.process.send_signal(signal.SIGINT)
+        cancelled = 0
+        for stream in streams:
+            try:
+                list(stream)
+            except openai.APIError as error:
+                assert error.code == "server_stopping", error
+                cancelled += 1
+        assert server.process.wait(30) == 0 and cancelled > 0
+    finally:
+        server.kill()
+
+
+def busy_port_and_other_wrong_starts():
+    def start(*arguments):
+        done = subprocess.run([BINARY, "serve", *arguments], capture_output=True, text=True, timeout=60)
+        assert done.stdout == "" and done.stderr.startswith("sluice: ") and done.stderr.count("\n") == 1, done
+        return done.returncode, done.stderr
+    status, text = start("--port", str(SERVER.port))
+    assert status == 1 and f"cannot listen on 127.0.0.1:{SERVER.port}: Address already in use" in text and "--port" in text
+    status, text = start("--host", "0.0.0.0", "--port", "0")
+    assert status == 1 and "--insecure-no-keys" in text
+    status, text = start("--host", "example.invalid", "--port", "0")
+    assert status == 1 and "--host" in text
+    status, text = start("no-such-file.gguf", "--port", "0")
+    assert status == 1 and "no-such-file.gguf" in text
+    status, text = start("--card", "nosuch", "--port", "0")
+    assert status == 1 and "nosuch" in text
+    assert start("--port", "70000")[0] == 2 and start("--no-such-option")[0] == 2
+
+
+def configuration_file():
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "serve.ini")
+        def write(text):
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+        write("; a comment\n[serve]\nctx = 128\nmax-seqs = 2\nverbose = true\nport = 1\n")
+        server = Server(BINARY, "--config", path)
+        try:
+            assert server.port != 1, "the command line must win"
+            assert any("128 tokens of context" in line and "up to 2 sequences" in line for line in server.lines)
+            assert server.stop() == 0
+            assert any("GET /ready 200" in line for line in server.errors)
+        finally:
+            server.kill()
+        for text, line in (("[serve]\nprot = 1\n", 2), ("[serve]\n\nport = many\n", 3), ("[other]\nport = 1\n", 2),
+                           ("[serve]\nverbose = perhaps\n", 2), ("[serve\n", 1)):
+            write(text)
+            done = subprocess.run([BINARY, "serve", "--config", path], capture_output=True, text=True, timeout=60)
+            assert done.returncode == 2 and f"serve.ini:{line}:" in done.stderr, done
+
+
+def everything_is_given_back():
+    SERVER.wait_idle()
+    assert SERVER.stop() == 0, SERVER.errors
+    assert not SERVER.errors, SERVER.errors
+
+
+if __name__ == "__main__":
+    try:
+        status = run_checks([models, chat_plain, chat_stream, stream_without_usage, completion_plain_and_stream,
+                             completion_default_is_16_tokens, completion_of_tokens, length_and_stop,
+                             full_context_ends_with_length, seeds_repeat, several_choices, content_parts_and_roles,
+                             errors, long_prompt_is_refused_before_the_stream, unknown_fields_are_ignored,
+                             eight_clients, hang_up_frees_the_sequence, hang_up_of_a_plain_request,
+                             ready_only_after_loading, a_full_queue_is_429,
+                             sigterm_at_once, a_model_that_does_not_fit, sigterm_drains, a_closed_terminal_drains,
+                             second_signal_cancels,
+                             busy_port_and_other_wrong_starts, configuration_file, everything_is_given_back])
+    finally:
+        SERVER.kill()
+    sys.exit(status)
