@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sluice bench: speed of prefill and of decode, apart. Timing windows:
+ *   prefill  from the first step to the end of the last of BATCH prompts of -p tokens each, nothing sampled
+ *   decode   BATCH sequences that start from one token each; from the step after the one that gave the last of them its first
+ *            token to the end, -n steps of BATCH tokens
+ * One run of each warms up and is not counted.
+ */
+#include "host/base/memory.h"
+#include "host/cli/commands.h"
+#include "host/cli/file_hash.h"
+#include "host/cli/progress.h"
+#include "host/cli/session.h"
+#include "sluice_revision.h"
+
+#include <jansson.h>
+#include <string.h>
+
+#define MAX_REPEAT 1000u
+
+struct bench_options {
+    struct session_options session;
+    uint32_t n_prompt, n_decode, batch, repeat;
+};
+
+/* One measured window. */
+struct sample {
+    double seconds;
+    uint64_t tokens, steps;
+    struct card_counters counters; /* differences over the window */
+};
+
+struct bench_run {
+    uint32_t n_started, n_ended; /* sequences that gave a token; that ended */
+    uint64_t n_tokens;
+    struct error error; /* of the first sequence that failed; code 0: none */
+};
+
+/* The context of one sequence's callbacks. */
+struct bench_sequence {
+    struct bench_run *run;
+    bool started;
+};
+
+static int on_token(void *context, uint32_t token)
+{
+    struct bench_sequence *sequence = context;
+    (void)token;
+    sequence->run->n_started += !sequence->started;
+    sequence->started = true;
+    sequence->run->n_tokens++;
+    return 0;
+}
+
+static void on_end(void *context, enum finish_reason reason, const struct engine_usage *usage, const struct error *err)
+{
+    struct bench_sequence *sequence = context;
+    (void)usage;
+    sequence->run->n_ended++;
+    if (reason == FINISH_ERROR && sequence->run->error.code == 0) sequence->run->error = *err;
+}
+
+/* Tokens are spread over the vocabulary, so that experts and pages see what a text would do to them. */
+static int submit_all(struct session *session, struct bench_sequence *sequences, uint32_t batch, uint32_t n_prompt,
+                      uint32_t max_tokens, struct error *err)
+{
+    uint32_t n_vocab = model_get_config(session->model)->n_vocab;
+    uint32_t *prompt = memory_array(n_prompt, sizeof *prompt);
+    int status = prompt ? 0 : error_set(err, ERROR_NO_MEMORY, "no host memory for a prompt of %u tokens", n_prompt);
+    for (uint32_t i = 0; i < batch && status == 0; i++) {
+        uint64_t id;
+        for (uint32_t j = 0; j < n_prompt; j++) prompt[j] = random_bits(1, i, j, 0) % n_vocab;
+        const struct engine_request request = {
+            .prompt = prompt,
+            .n_prompt = n_prompt,
+            .max_tokens = max_tokens,
+            .ignore_eos = true,
+            .sampling = {.top_p = 1},
+            .callbacks = {.token = on_token, .end = on_end},
+            .context = &sequences[i],
+        };
+        status = engine_submit(session->engine, &request, &id, err);
+    }
+    free(prompt);
+    return status;
+}
+
+static void begin_window(const struct session *session, struct sample *sample)
+{
+    struct engine_counters counters;
+    engine_count(session->engine, &counters);
+    card_count(session->card, &sample->counters);
+    sample->steps = counters.steps;
+    sample->seconds = seconds_now();
+}
+
+static void end_window(const struct session *session, struct sample *sample)
+{
+    struct engine_counters counters;
+    struct card_counters now, *since = &sample->counters;
+    sample->seconds = seconds_now() - sample->seconds;
+    engine_count(session->engine, &counters);
+    card_count(session->card, &now);
+    sample->steps = counters.steps - sample->steps;
+    since->programs = now.programs - since->programs;
+    since->bytes_to_card = now.bytes_to_card - since->bytes_to_card;
+    since->bytes_from_card = now.bytes_from_card - since->bytes_from_card;
+    since->weight_bytes = now.weight_bytes - since->weight_bytes;
+    since->kv_bytes = now.kv_bytes - since->kv_bytes;
+    since->multiply_adds = now.multiply_adds - since->multiply_adds;
+}
+
+/* One run of prefill (max_tokens 0) or decode; the window of decode opens when every sequence has a token. */
+static int measure(struct session *session, uint32_t batch, uint32_t n_prompt, uint32_t max_tokens,
+                   struct sample *sample, struct error *err)
+{
+    struct bench_run run = {0};
+    bool open = max_tokens == 0;
+    uint64_t before = 0;
+    struct bench_sequence *sequences = memory_array(batch, sizeof *sequences);
+    if (!sequences) return error_set(err, ERROR_NO_MEMORY, "no host memory for %u sequences", batch);
+    for (uint32_t i = 0; i < batch; i++) sequences[i].run = &run;
+    int status = submit_all(session, sequences, batch, n_prompt, max_tokens, err);
+    if (open) begin_window(session, sample);
+    while (status == 0 && run.n_ended < batch) {
+        if (engine_step(session->engine, err) < 0) status = err->code;
+        if (open || run.n_started < batch) continue;
+        open = true;
+        before = run.n_tokens;
+        begin_window(session, sample);
+    }
+    if (status == 0 && run.error.code != 0) status = error_set(err, run.error.code, "%s", run.error.text);
+    if (status == 0) end_window(session, sample);
+    sample->tokens = max_tokens == 0 ? (uint64_t)batch * n_prompt : run.n_tokens - before;
+    if (status < 0) engine_close(session->engine), session->engine = NULL; /* no callback may outlive sequences */
+    free(sequences);
+    return status;
+}
+
+static double speed(const struct sample *sample)
+{
+    return sample->seconds > 0 ? (double)sample->tokens / sample->seconds : 0;
+}
+
+static int compare_speed(const void *a, const void *b)
+{
+    double x = speed(a), y = speed(b);
+    return x < y ? -1 : x > y;
+}
+
+/* The JSON line of one measurement; samples are sorted by speed. The median stands for all. */
+static int print_line(const struct session *session, const struct bench_options *options, const char *name,
+                      const char *hash, const struct sample *samples, struct error *err)
+{
+    const struct sample *median = &samples[options->repeat / 2];
+    struct card_info info;
+    struct engine_limits limits;
+    card_describe(session->card, &info);
+    engine_get_limits(session->engine, &limits);
+    json_t *line = json_pack(
+        "{s:s, s:s, s:s, s:s, s:n, s:i, s:i, s:i, s:i, s:i, s:I, s:f, s:f, s:f, s:f, s:n, s:n, s:n}", "name", name,
+        "model", model_name(session->model), "file_sha256", hash, "card", info.backend, "card_profile", "threads",
+        (int)info.threads, "batch", (int)options->batch, "chunk", (int)limits.chunk, "context", (int)limits.context,
+        "repeat", (int)options->repeat, "tokens", (json_int_t)median->tokens, "seconds", median->seconds,
+        "tokens_per_s_wall", speed(median), "tokens_per_s_wall_min", speed(&samples[0]), "tokens_per_s_wall_max",
+        speed(&samples[options->repeat - 1]), "tokens_per_s_virtual", "j_per_token", "bandwidth_fraction");
+    json_t *counters =
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "steps", (json_int_t)median->steps, "programs",
+                  (json_int_t)median->counters.programs, "bytes_to_card", (json_int_t)median->counters.bytes_to_card,
+                  "bytes_from_card", (json_int_t)median->counters.bytes_from_card, "weight_bytes",
+                  (json_int_t)median->counters.weight_bytes, "kv_bytes", (json_int_t)median->counters.kv_bytes,
+                  "multiply_adds", (json_int_t)median->counters.multiply_adds);
+    bool failed = !line || !counters || json_object_set(line, "counters", counters) < 0 ||
+                  json_object_set_new(line, "revision", json_string(SLUICE_REVISION)) < 0 ||
+                  json_dumpf(line, stdout, JSON_COMPACT | JSON_REAL_PRECISION(7)) < 0 || putchar('\n') == EOF ||
+                  fflush(stdout) != 0;
+    json_decref(counters);
+    json_decref(line);
+    return failed ? error_set(err, ERROR_IO, "cannot write the result") : 0;
+}
+
+static int bench_one(struct session *session, const struct bench_options *options, bool decode, const char *hash,
+                     struct error *err)
+{
+    uint32_t n_prompt = decode ? 1 : options->n_prompt;
+    uint32_t max_tokens = decode ? options->n_decode + 1 : 0; /* the first one is outside the window */
+    struct sample *samples = memory_array(options->repeat + 1, sizeof *samples);
+    int status = samples ? 0 : error_set(err, ERROR_NO_MEMORY, "no host memory for the results");
+    for (uint32_t i = 0; i <= options->repeat && status == 0; i++) /* the first warms up; its place is used again */
+        status = measure(session, options->batch, n_prompt, max_tokens, &samples[i > 0 ? i - 1 : 0], err);
+    if (status == 0) {
+        qsort(samples, options->repeat, sizeof *samples, compare_speed);
+        status = print_line(session, options, decode ? "decode" : "prefill", hash, samples, err);
+    }
+    free(samples);
+    return status;
+}
+
+static int check_lengths(const struct session *session, const struct bench_options *options, struct error *err)
+{
+    struct engine_limits limits;
+    engine_get_limits(session->engine, &limits);
+    uint32_t needed = options->n_prompt > options->n_decode + 2 ? options->n_prompt : options->n_decode + 2;
+    if (needed <= limits.context) return 0;
+    return error_set(err, ERROR_TOO_LARGE, "-p %u and -n %u need a context of %u tokens, it is %u (smaller -p, -n)",
+                     options->n_prompt, options->n_decode, needed, limits.context);
+}
+
+static int bench(const struct bench_options *options, struct error *err)
+{
+    struct session session;
+    char hash[FILE_HASH_HEX];
+    int status = session_open(&options->session, false, true, &session, err);
+    if (status < 0) return status;
+    status = check_lengths(&session, options, err);
+    if (status == 0) file_hash(model_file(session.model), hash);
+    if (status == 0 && options->n_prompt > 0) status = bench_one(&session, options, false, hash, err);
+    if (status == 0 && options->n_decode > 0) status = bench_one(&session, options, true, hash, err);
+    session_close(&session);
+    return status;
+}
+
+static int run(const struct command *self, int argc, char **argv)
+{
+    struct bench_options o = {.n_prompt = 128, .n_decode = 64, .batch = 1, .repeat = 3};
+    bool json; /* what it prints anyway */
+    const struct option table[] = {
+        {"prompt", 'p', OPTION_U32, &o.n_prompt, "N", "tokens of a prompt (default 128; 0: no prefill line)", 0,
+         1 << 24},
+        {"decode", 'n', OPTION_U32, &o.n_decode, "N", "tokens to decode (default 64; 0: no decode line)", 0, 1 << 24},
+        {"batch", 'b', OPTION_U32, &o.batch, "N", "sequences at the same time (default 1)", 1, 1024},
+        {"repeat", 'r', OPTION_U32, &o.repeat, "N", "measured runs; the median is printed (default 3)", 1, MAX_REPEAT},
+        {"json", 0, OPTION_FLAG, &json, NULL, "JSON lines, as always", 0, 0},
+        SESSION_OPTION_ROWS(&o.session),
+        {0},
+    };
+    int n_operands;
+    int status = options_parse(self, table, argc, argv, &o.session.model_path, 1, &n_operands);
+    if (status >= 0) return status;
+    if (o.n_prompt == 0 && o.n_decode == 0) return usage_error(self, "-p 0 and -n 0 leave nothing to measure");
+    if (o.session.max_sequences < o.batch) o.session.max_sequences = o.batch;
+
+    struct error err = {0};
+    if (bench(&o, &err) < 0) return failure("bench: %s", err.text);
+    return EXIT_DONE;
+}
+
+const struct command command_bench = {
+    .name = "bench",
+    .synopsis = "[MODEL] [-p N] [-n N] [-t THREADS] [-b BATCH]",
+    .summary = "Measures the speed of prefill and decode.",
+    .details =
+        "Prints one JSON object per line: prefill of -p tokens for each of BATCH sequences, and -n decode steps of "
+        "BATCH\n"
+        "tokens that start from prompts of one token. End tokens are ignored. Values that this build cannot know\n"
+        "(virtual time, energy, bandwidth) are null.",
+    .run = run,
+};

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/cli/commands.h"
+#include "host/cli/inspect.h"
+#include "host/cli/vocabulary_input.h"
+#include "host/model/model.h"
+#include "host/text/tokenizer.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SHOWN_ELEMENTS 8 /* of an array, unless --all */
+
+double inspection_bits(const struct inspection *inspection)
+{
+    return inspection->n_elements ? 8.0 * (double)inspection->n_bytes / (double)inspection->n_elements : 0;
+}
+
+bool is_hyperparameter(const struct inspection *inspection, const struct gguf_key *key, struct gguf_string *rest)
+{
+    size_t length = inspection->architecture.length;
+    if (length == 0 || key->name.length < length + 2 || key->name.bytes[length] != '.') return false;
+    if (memcmp(key->name.bytes, inspection->architecture.bytes, length) != 0) return false;
+    *rest = (struct gguf_string){.bytes = key->name.bytes + length + 1, .length = key->name.length - length - 1};
+    return true;
+}
+
+bool inspection_token(const struct gguf *file, uint64_t id, struct gguf_string *out)
+{
+    const struct gguf_value *tokens = gguf_find(file, "tokenizer.ggml.tokens");
+    if (!tokens || id >= tokens->count) return false;
+    struct gguf_cursor cursor = {0};
+    while (cursor.index <= id) {
+        if (gguf_next_string(tokens, &cursor, out) == 0) return false;
+    }
+    return true;
+}
+
+/* A string of the file, or {0} if it is absent or no string: inspect shows also what a model loader would refuse. */
+static struct gguf_string string_of(const struct gguf *file, const char *key)
+{
+    struct gguf_string text;
+    return gguf_get_string(file, key, &text, NULL) == 1 ? text : (struct gguf_string){0};
+}
+
+/* Tries what the commands that compute do first: to open the model and its tokenizer. Nothing is loaded by that. */
+static bool can_run(const struct gguf *file, struct error *reason)
+{
+    struct model *model;
+    struct tokenizer *tokenizer;
+    if (model_open(gguf_path(file), &model, reason) < 0) return false;
+    model_close(model);
+    if (tokenizer_open(file, &tokenizer, reason) < 0) return false;
+    tokenizer_close(tokenizer);
+    return true;
+}
+
+static struct inspection inspect_file(const struct gguf *file, bool all)
+{
+    struct inspection inspection = {
+        .file = file,
+        .architecture = string_of(file, "general.architecture"),
+        .name = string_of(file, "general.name"),
+        .licence = string_of(file, "general.license"),
+        .max_elements = all ? UINT64_MAX : SHOWN_ELEMENTS,
+    };
+    inspection.runs = can_run(file, &inspection.reason);
+    for (size_t i = 0; i < gguf_n_tensors(file); i++) {
+        const struct gguf_tensor *tensor = gguf_tensor_at(file, i);
+        struct type_total *total = &inspection.type[tensor->type];
+        total->n_tensors++;
+        total->n_elements += tensor->n_elements;
+        total->n_bytes += tensor->n_bytes;
+        inspection.n_elements += tensor->n_elements;
+        inspection.n_bytes += tensor->n_bytes;
+    }
+    return inspection;
+}
+
+static int run(const struct command *self, int argc, char **argv)
+{
+    bool json = false, all = false, hash = false;
+    const struct option table[] = {
+        {"json", 0, OPTION_FLAG, &json, NULL, "print one JSON object", 0, 0},
+        {"all", 0, OPTION_FLAG, &all, NULL, "print every element of every array", 0, 0},
+        {"hash", 0, OPTION_FLAG, &hash, NULL, "print the SHA-256 of the file too (reads all of it)", 0, 0},
+        {0},
+    };
+    const char *operands[1] = {NULL};
+    int n_operands;
+    int status = options_parse(self, table, argc, argv, operands, 1, &n_operands);
+    if (status >= 0) return status;
+    if (n_operands == 0) return usage_error(self, "FILE is missing");
+
+    struct gguf *file;
+    struct error err = {0};
+    if (gguf_open(operands[0], &file, &err) < 0) return failure("inspect: %s", err.text);
+    struct inspection inspection = inspect_file(file, all);
+    if (hash) file_hash(file, inspection.hash);
+    status = 0;
+    if (json)
+        status = inspect_print_json(&inspection, &err);
+    else
+        inspect_print(&inspection);
+    if (status == 0) status = finish_output(&err);
+    gguf_close(file);
+    return status < 0 ? failure("inspect: %s", err.text) : EXIT_DONE;
+}
+
+const struct command command_inspect = {
+    .name = "inspect",
+    .synopsis = "FILE [--json] [--all] [--hash]",
+    .summary = "show what is in a GGUF file: hyperparameters, tokenizer, metadata, tensors",
+    .details = "FILE may be any part of a split model. Files of architectures and tensor types that this release\n"
+               "cannot run are shown too. Long arrays are shortened unless --all is given.",
+    .run = run,
+};

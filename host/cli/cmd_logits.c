@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sluice logits: the logits of every position of a prompt, through the engine that serves. */
+#include "host/base/bytes.h"
+#include "host/base/memory.h"
+#include "host/cli/commands.h"
+#include "host/cli/output_file.h"
+#include "host/cli/session.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct logits_options {
+    struct session_options session;
+    const char *tokens, *out;
+    uint32_t beside;
+    bool cached;
+};
+
+/* Where the main sequence's rows go. */
+struct rows {
+    FILE *stream;
+    uint8_t *bytes; /* one row, little-endian */
+    uint32_t n_vocab;
+    bool write_failed, ended;
+    struct error end_error; /* code 0: the sequence ended well */
+};
+
+/* "1,2,3" as numbers; they are held against the vocabulary by engine_submit. */
+static int parse_tokens(const char *text, struct token_list *list, struct error *err)
+{
+    for (const char *at = text;; at++) {
+        char *end;
+        errno = 0;
+        unsigned long long id = *at >= '0' && *at <= '9' ? strtoull(at, &end, 10) : UINT64_MAX;
+        if (id > UINT32_MAX || errno != 0 || (*end != ',' && *end != '\0'))
+            return error_set(err, ERROR_BAD_ARGUMENT, "--tokens: \"%.20s\" is not a list of token numbers like 1,2,3",
+                             at);
+        int status = token_list_push(list, (uint32_t)id, err);
+        if (status < 0 || *end == '\0') return status;
+        at = end;
+    }
+}
+
+static void on_logits(void *context, uint32_t position, const float *logits)
+{
+    struct rows *rows = context;
+    (void)position; /* rows come in order of position, each once */
+    for (uint32_t i = 0; i < rows->n_vocab; i++) store_u32(rows->bytes + 4ull * i, bits_of_float(logits[i]));
+    if (fwrite(rows->bytes, 4, rows->n_vocab, rows->stream) != rows->n_vocab) rows->write_failed = true;
+}
+
+static void on_end(void *context, enum finish_reason reason, const struct engine_usage *usage, const struct error *err)
+{
+    struct rows *rows = context;
+    (void)usage;
+    rows->ended = true;
+    if (reason == FINISH_ERROR) rows->end_error = *err;
+}
+
+static void on_other_end(void *context, enum finish_reason reason, const struct engine_usage *usage,
+                         const struct error *err)
+{
+    (void)context, (void)reason, (void)usage, (void)err; /* the others are there to be in the same steps */
+}
+
+/* Sequence number `which` of those beside: a prompt of its own length, then tokens for as long as the main one may run. */
+static int submit_beside(struct engine *engine, uint32_t which, uint32_t n_vocab, uint32_t n_main, struct error *err)
+{
+    uint32_t prompt[23];
+    uint64_t id;
+    struct engine_limits limits;
+    engine_get_limits(engine, &limits);
+    uint32_t n_prompt = 1 + which * 5 % 23;
+    if (n_prompt > limits.context) n_prompt = limits.context;
+    for (uint32_t i = 0; i < n_prompt; i++) prompt[i] = random_bits(which, 0, i, 0) % n_vocab;
+    const struct engine_request request = {
+        .prompt = prompt,
+        .n_prompt = n_prompt,
+        .max_tokens = n_main,
+        .ignore_eos = true,
+        .sampling = {.temperature = 1, .top_p = 1, .seed = which},
+        .callbacks = {.end = on_other_end},
+    };
+    return engine_submit(engine, &request, &id, err);
+}
+
+/* Half of those beside stand before the main sequence in the step and half behind it. */
+static int run_sequences(const struct session *session, const struct logits_options *options,
+                         const struct token_list *tokens, struct rows *rows, struct error *err)
+{
+    uint64_t id;
+    int status = 0;
+    const struct engine_request request = {
+        .prompt = tokens->ids,
+        .n_prompt = tokens->count,
+        .ignore_eos = true,
+        .sampling = {.top_p = 1},
+        .callbacks = {.logits = on_logits, .end = on_end},
+        .context = rows,
+    };
+    for (uint32_t i = 0; i <= options->beside && status == 0; i++) {
+        if (i == options->beside / 2) status = engine_submit(session->engine, &request, &id, err);
+        if (i < options->beside && status == 0)
+            status = submit_beside(session->engine, i, rows->n_vocab, (uint32_t)tokens->count, err);
+    }
+    if (status < 0) return status;
+    while (!rows->ended) {
+        status = engine_step(session->engine, err);
+        if (status < 0) return status;
+    }
+    if (rows->end_error.code != 0) return error_set(err, rows->end_error.code, "%s", rows->end_error.text);
+    return 0;
+}
+
+static int write_logits(const struct logits_options *options, const struct token_list *tokens, struct error *err)
+{
+    struct session session = {0};
+    struct output_file out = {0};
+    struct rows rows = {0};
+    int status = session_open(&options->session, false, true, &session, err);
+    if (status < 0) goto done;
+    rows.n_vocab = model_get_config(session.model)->n_vocab;
+    rows.bytes = memory_array(rows.n_vocab, sizeof(float));
+    if (!rows.bytes) {
+        status = error_set(err, ERROR_NO_MEMORY, "no host memory for a row of %u logits", rows.n_vocab);
+        goto done;
+    }
+    status = output_file_open(options->out, &out, err);
+    if (status < 0) goto done;
+    rows.stream = out.stream;
+    status = run_sequences(&session, options, tokens, &rows, err);
+    if (status == 0 && rows.write_failed)
+        status = error_set(err, ERROR_IO, "cannot write %s: %s", options->out, strerror(errno));
+    if (status == 0) status = output_file_commit(&out, err);
+done:
+    session_close(&session); /* the others end here */
+    output_file_close(&out);
+    free(rows.bytes);
+    return status;
+}
+
+static int run(const struct command *self, int argc, char **argv)
+{
+    struct logits_options o = {0};
+    const struct option table[] = {
+        {"tokens", 0, OPTION_TEXT, &o.tokens, "IDS", "the prompt as token numbers: 1,2,3", 0, 0},
+        {"out", 0, OPTION_TEXT, &o.out, "FILE", "where the rows go; - is stdout", 0, 0},
+        {"beside", 0, OPTION_U32, &o.beside, "N", "run N other sequences in the same steps", 0, 1023},
+        {"cached", 0, OPTION_FLAG, &o.cached, NULL, "take the prompt's prefix from the cache (needs a prefix cache)", 0,
+         0},
+        SESSION_OPTION_ROWS(&o.session),
+        {0},
+    };
+    int n_operands;
+    int status = options_parse(self, table, argc, argv, &o.session.model_path, 1, &n_operands);
+    if (status >= 0) return status;
+    if (!o.tokens) return usage_error(self, "--tokens is missing");
+    if (!o.out) return usage_error(self, "--out is missing");
+    if (o.cached) return failure("logits: --cached: this build has no prefix cache");
+    if (!o.session.max_sequences) o.session.max_sequences = 1 + o.beside;
+
+    struct error err = {0};
+    struct token_list tokens = {0};
+    if (parse_tokens(o.tokens, &tokens, &err) < 0)
+        status = usage_error(self, "%s", err.text);
+    else
+        status = write_logits(&o, &tokens, &err) < 0 ? failure("logits: %s", err.text) : EXIT_DONE;
+    token_list_free(&tokens);
+    return status;
+}
+
+const struct command command_logits = {
+    .name = "logits",
+    .synopsis = "[MODEL] --tokens 1,2,3 --out FILE",
+    .summary = "Writes the logits of every position of a prompt.",
+    .details = "Little-endian float32, one row of the vocabulary for each token of the prompt. The rows are the same "
+               "bytes with any\n"
+               "--chunk, --threads and --beside; FILE appears only when it is whole.",
+    .run = run,
+};

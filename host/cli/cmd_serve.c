@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sluice serve: the HTTP front end, until SIGTERM. */
+#include "host/cli/commands.h"
+#include "host/cli/serve_config.h"
+#include "host/cli/session.h"
+#include "host/serve/serve.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Standard output: whoever starts the server reads from it when and where it listens. If it is closed or full, the
+ * server serves all the same and says it on stderr. */
+static void print_notice(void *context, const char *line)
+{
+    (void)context;
+    bool written = printf("sluice: %s\n", line) > 0 && fflush(stdout) == 0;
+    if (written) return;
+    fprintf(stderr, "sluice: %s\n", line);
+    clearerr(stdout);
+}
+
+static void print_log(void *context, const char *line)
+{
+    (void)context;
+    fprintf(stderr, "%s\n", line);
+}
+
+static bool find_kv_format(const char *name, unsigned *format)
+{
+    *format = 0;
+    if (!name) return true;
+    if (strcmp(name, "f16") == 0) *format = CARD_FORMAT_F16;
+    if (strcmp(name, "f32") == 0) *format = CARD_FORMAT_F32;
+    return *format != 0;
+}
+
+struct settings {
+    struct session_options session;
+    const char *host, *config;
+    uint32_t port, queue;
+    uint64_t max_body;
+    bool without_keys, verbose;
+};
+
+/* Reads the command line, then the file it names, then the command line again, which wins. As options_parse. */
+static int read_settings(const struct command *self, int argc, char **argv, struct settings *settings,
+                         struct serve_config *config)
+{
+    struct settings *s = settings;
+    const struct option table[] = {
+        SESSION_OPTION_ROWS(&s->session),
+        {"host", 0, OPTION_TEXT, &s->host, "ADDRESS", "address to listen on (default 127.0.0.1)", 0, 0},
+        {"port", 0, OPTION_U32, &s->port, "N", "port to listen on; 0: a free one (default 8080)", 0, 65535},
+        {"insecure-no-keys", 0, OPTION_FLAG, &s->without_keys, NULL,
+         "allow an address that other machines can reach, without keys", 0, 0},
+        {"max-body", 0, OPTION_U64, &s->max_body, "BYTES", "largest request body (default 4194304)", 1, 1u << 30},
+        {"max-queue", 0, OPTION_U32, &s->queue, "N", "requests that may wait for a sequence (default 1024)", 1,
+         1u << 20},
+        {"verbose", 'v', OPTION_FLAG, &s->verbose, NULL, "one line on stderr for each answer", 0, 0},
+        {"config", 0, OPTION_TEXT, &s->config, "FILE", "INI file: [serve], then these names = value, and model", 0, 0},
+        {NULL, 0, OPTION_FLAG, NULL, NULL, NULL, 0, 0},
+    };
+    const char *operand = NULL, *model = NULL;
+    int n_operands;
+    int status = options_parse(self, table, argc, argv, &operand, 1, &n_operands);
+    if (status >= 0) return status;
+    if (s->config) {
+        status = serve_config_read(self, table, s->config, config, &model);
+        if (status >= 0) return status;
+        status = options_parse(self, table, argc, argv, &operand, 1, &n_operands);
+        if (status >= 0) return status;
+    }
+    s->session.model_path = n_operands ? operand : model;
+    return -1;
+}
+
+static int serve(const struct command *self, const struct settings *settings)
+{
+    struct serve_options options = {
+        .model_path = settings->session.model_path,
+        .host = settings->host,
+        .port = (uint16_t)settings->port,
+        .without_keys = settings->without_keys,
+        .max_body = settings->max_body,
+        .card = settings->session.card ? settings->session.card : "sim",
+        .threads = settings->session.threads,
+        .card_memory_bytes = settings->session.memory_mib << 20,
+        .context = settings->session.context,
+        .max_sequences = settings->session.max_sequences,
+        .chunk = settings->session.chunk,
+        .queue_limit = settings->queue,
+        .notice = print_notice,
+        .access_log = settings->verbose ? print_log : NULL,
+    };
+    struct error err = {0};
+    if (settings->session.memory_mib > UINT64_MAX >> 20)
+        return usage_error(self, "--card-memory %llu: more than an address can name",
+                           (unsigned long long)settings->session.memory_mib);
+    if (!find_kv_format(settings->session.kv, &options.kv_format))
+        return usage_error(self, "--kv %s: f16 or f32 expected", settings->session.kv);
+    if (serve_run(&options, &err) < 0) return failure("serve: %s", err.text);
+    return EXIT_DONE;
+}
+
+static int run(const struct command *self, int argc, char **argv)
+{
+    struct settings settings = {.host = "127.0.0.1", .port = SERVE_DEFAULT_PORT, .max_body = SERVE_DEFAULT_MAX_BODY};
+    struct serve_config config = {0};
+    int status = read_settings(self, argc, argv, &settings, &config);
+    if (status < 0) status = serve(self, &settings);
+    serve_config_free(&config);
+    return status;
+}
+
+const struct command command_serve = {
+    .name = "serve",
+    .synopsis = "[MODEL] [--host ADDRESS] [--port N] [--config FILE]",
+    .summary = "serve completions over HTTP (OpenAI's API)",
+    .details = "Endpoints: POST /v1/chat/completions and /v1/completions, GET /v1/models, /health (alive), /ready\n"
+               "(200 once the model is loaded). SIGTERM or ctrl-C finishes what runs and ends; twice cancels it.",
+    .run = run,
+};

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* run, logits and bench as a user calls them: exit status, what is on stdout, what is on stderr. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "host/cli/commands.h"
+#include "host/text/tokenizer.h"
+
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MODEL FIXTURES "/models/qwen3_moe/model-q4_0.gguf"
+#define TOKENS "3,1,4,1,5,9,2,6,5,3,5,8,9,7,9,3,2,3,8,4,6,2,6,4,3,3,8,3,2,7,9,5,0,2,8,8"
+#define N_TOKENS 36
+
+static struct text out, err;
+
+static void read_file(int fd, struct text *text)
+{
+    char chunk[4096];
+    ssize_t got;
+    text_free(text);
+    lseek(fd, 0, SEEK_SET);
+    while ((got = read(fd, chunk, sizeof chunk)) > 0) assert_int_equal(text_append(text, chunk, (size_t)got, NULL), 0);
+    assert_int_equal(text_append(text, "", 0, NULL), 0);
+    close(fd);
+}
+
+/* Puts a temporary file where fd is; *saved is what was there. */
+static int redirect(int fd, int *saved)
+{
+    char path[] = "/tmp/sluice-command-XXXXXX";
+    int file = mkstemp(path);
+    assert_true(file >= 0);
+    unlink(path);
+    *saved = dup(fd);
+    dup2(file, fd);
+    return file;
+}
+
+/* Runs a command with arguments up to NULL and input on stdin; out and err are what it printed. Returns its exit status. */
+static int call(const struct command *command, const char *input, ...)
+{
+    char *argv[40] = {(char *)(uintptr_t)command->name};
+    int argc = 1, saved[3], file[3];
+    va_list arguments;
+    va_start(arguments, input);
+    while ((argv[argc] = va_arg(arguments, char *))) assert_in_range(++argc, 1, 38);
+    va_end(arguments);
+    fflush(stdout);
+    for (int fd = 0; fd < 3; fd++) file[fd] = redirect(fd, &saved[fd]);
+    ssize_t written = write(file[0], input, strlen(input));
+    lseek(file[0], 0, SEEK_SET);
+    int status = command->run(command, argc, argv);
+    fflush(stdout);
+    for (int fd = 0; fd < 3; fd++) {
+        dup2(saved[fd], fd);
+        close(saved[fd]);
+    }
+    assert_int_equal(written, strlen(input));
+    close(file[0]);
+    read_file(file[1], &out);
+    read_file(file[2], &err);
+    return status;
+}
+
+static void assert_says(const char *words)
+{
+    if (!strstr(err.bytes, words)) fail_msg("\"%s\" does not say \"%s\"", err.bytes, words);
+}
+
+static void test_logits_are_the_same_bytes(void **state)
+{
+    (void)state;
+    assert_int_equal(call(&command_logits, "", MODEL, "--tokens", TOKENS, "--out", "-", NULL), EXIT_DONE);
+    assert_int_equal(err.length, 0);
+    struct text expected = out;
+    out = (struct text){0};
+    assert_int_equal(expected.length, N_TOKENS * 512 * sizeof(float));
+    static const char *const ways[][4] = {{"--chunk", "1", "--threads", "1"},
+                                          {"--chunk", "7", "--beside", "3"},
+                                          {"--beside", "20", "--threads", "2"},
+                                          {"--max-seqs", "2", "--beside", "5"}};
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        const char *const *way = ways[i];
+        assert_int_equal(
+            call(&command_logits, "", "--tokens", TOKENS, "--out", "-", way[0], way[1], way[2], way[3], MODEL, NULL),
+            EXIT_DONE);
+        assert_int_equal(out.length, expected.length);
+        assert_memory_equal(out.bytes, expected.bytes, expected.length);
+    }
+    assert_int_equal(call(&command_logits, "", MODEL, "--kv", "f32", "--tokens", TOKENS, "--out", "-", NULL),
+                     EXIT_DONE);
+    assert_memory_not_equal(out.bytes, expected.bytes, expected.length);
+    text_free(&expected);
+}
+
+static void test_logits_refuses(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *option, *value;
+        int status;
+        const char *words;
+    } cases[] = {
+        {"--tokens", "1,x", EXIT_USAGE, "\"x\" is not a list of token numbers"},
+        {"--tokens", "", EXIT_USAGE, "not a list"},
+        {"--tokens", "1,,2", EXIT_USAGE, "not a list"},
+        {"--tokens", "4294967296", EXIT_USAGE, "not a list"},
+        {"--tokens", "1,512", EXIT_FAILED, "token 512 at place 1"},
+        {"--kv", "int8", EXIT_FAILED, "--kv int8: no such KV pages; the sim card has f16 and f32"},
+        {"--kv", "q9", EXIT_FAILED, "not a page format"},
+        {"--ctx", "4000", EXIT_FAILED, "a context of 4000 tokens was asked for, the model has 2048"},
+        {"--ctx", "1", EXIT_FAILED, "the prompt has 2 tokens, the context holds 1"},
+        {"--card", "none", EXIT_FAILED, "none"},
+        {"--chunk", "0", EXIT_USAGE, "--chunk 0"},
+        {"--out", "/nonexistent/out", EXIT_FAILED, "cannot write /nonexistent/out"},
+        {"--out", "/dev/full", EXIT_FAILED, "No space left"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        int status =
+            call(&command_logits, "", MODEL, "--tokens", "1,2", "--out", "-", cases[i].option, cases[i].value, NULL);
+        assert_says(cases[i].words);
+        assert_int_equal(status, cases[i].status);
+        assert_int_equal(out.length, 0);
+        assert_ptr_equal(strchr(err.bytes, '\n'), err.bytes + err.length - 1); /* one line */
+    }
+    assert_int_equal(call(&command_logits, "", MODEL, "--tokens", "1", "--out", "-", "--cached", NULL), EXIT_FAILED);
+    assert_says("--cached: this build has no prefix cache");
+    assert_int_equal(call(&command_logits, "", MODEL, "--out", "-", NULL), EXIT_USAGE);
+    assert_int_equal(call(&command_logits, "", MODEL, "--tokens", "1", NULL), EXIT_USAGE);
+    assert_int_equal(call(&command_logits, "", "/nonexistent", "--tokens", "1", "--out", "-", NULL), EXIT_FAILED);
+}
+
+static void test_run(void **state)
+{
+    (void)state;
+    assert_int_equal(call(&command_run, "", "-p", "How do I list the cards?", NULL), EXIT_DONE);
+    assert_in_range(out.length, 2, 4000);
+    assert_int_equal(out.bytes[out.length - 1], '\n');
+    assert_says("context of "); /* what was chosen, on stderr */
+    struct text first = out;
+    out = (struct text){0};
+    assert_int_equal(
+        call(&command_run, "", "-p", "How do I list the cards?", "--chunk", "2", "-t", "2", "--stats", NULL),
+        EXIT_DONE);
+    assert_string_equal(out.bytes, first.bytes); /* the same answer every time */
+    assert_says("first token: ");
+    assert_int_equal(call(&command_run, "How do I list the cards?\n\n/exit\nnever asked\n", NULL), EXIT_DONE);
+    assert_string_equal(out.bytes, first.bytes); /* a conversation of one */
+    assert_int_equal(call(&command_run, "How do I list the cards?\n/clear\nHow do I list the cards?", NULL), EXIT_DONE);
+    assert_int_equal(out.length, 2 * first.length);
+    text_free(&first);
+
+    assert_int_equal(call(&command_run, "", "--raw", "-p", "The", "-n", "3", NULL), EXIT_DONE);
+    assert_says("ends here after 3 tokens");
+    assert_int_equal(call(&command_run, "", "-p", "hi", "--ctx", "12", NULL), EXIT_DONE);
+    assert_says("the context of 12 tokens is full");
+    assert_int_equal(call(&command_run, "", "-p", "hi", "--ctx", "3", NULL), EXIT_FAILED);
+    assert_says("tokens, the context holds 3");
+    assert_int_equal(call(&command_run, "", "--raw", "-p", "", NULL), EXIT_FAILED);
+    assert_says("no tokens");
+    assert_int_equal(call(&command_run, "", "--raw", NULL), EXIT_USAGE);
+    assert_int_equal(call(&command_run, "", "-p", "hi", "--top-p", "0", NULL), EXIT_USAGE);
+    assert_int_equal(call(&command_run, "", MODEL, "one", NULL), EXIT_USAGE);
+    assert_int_equal(call(&command_run, "", FIXTURES "/gguf/decode-vectors.bin", "-p", "hi", NULL), EXIT_FAILED);
+}
+
+static void test_run_samples_by_seed(void **state)
+{
+    struct text runs[3];
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        const char *seed = i == 2 ? "8" : "7";
+        assert_int_equal(
+            call(&command_run, "", "--raw", "-p", "The card", "-n", "24", "--temperature", "1.5", "--seed", seed, NULL),
+            EXIT_DONE);
+        runs[i] = out;
+        out = (struct text){0};
+    }
+    assert_string_equal(runs[0].bytes, runs[1].bytes);
+    assert_string_not_equal(runs[0].bytes, runs[2].bytes);
+    for (int i = 0; i < 3; i++) text_free(&runs[i]);
+}
+
+/* One line of bench's output as an object; *at moves behind it. */
+static json_t *next_line(const char **at)
+{
+    const char *end = strchr(*at, '\n');
+    assert_non_null(end);
+    json_t *line = json_loadb(*at, (size_t)(end - *at), 0, NULL);
+    assert_non_null(line);
+    *at = end + 1;
+    return line;
+}
+
+static void assert_bench_line(json_t *line, const char *name, json_int_t tokens, json_int_t steps)
+{
+    static const char *const unknown[] = {"card_profile", "tokens_per_s_virtual", "j_per_token", "bandwidth_fraction"};
+    json_t *counters = json_object_get(line, "counters");
+    assert_string_equal(json_string_value(json_object_get(line, "name")), name);
+    assert_string_equal(json_string_value(json_object_get(line, "model")), "model-q4_0");
+    assert_int_equal(strlen(json_string_value(json_object_get(line, "file_sha256"))), 64);
+    assert_int_equal(json_integer_value(json_object_get(line, "batch")), 3);
+    assert_int_equal(json_integer_value(json_object_get(line, "threads")), 1);
+    assert_int_equal(json_integer_value(json_object_get(line, "tokens")), tokens);
+    assert_true(json_real_value(json_object_get(line, "tokens_per_s_wall")) > 0);
+    assert_true(json_is_string(json_object_get(line, "revision")));
+    for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++)
+        assert_true(json_is_null(json_object_get(line, unknown[i])));
+    assert_int_equal(json_integer_value(json_object_get(counters, "steps")), steps);
+    assert_true(json_integer_value(json_object_get(counters, "weight_bytes")) > 0);
+    assert_true(json_integer_value(json_object_get(counters, "multiply_adds")) > 0);
+    json_decref(line);
+}
+
+static void test_bench(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        call(&command_bench, "", MODEL, "-p", "40", "-n", "10", "-b", "3", "-t", "1", "--repeat", "2", NULL),
+        EXIT_DONE);
+    assert_int_equal(err.length, 0);
+    const char *at = out.bytes;
+    assert_bench_line(next_line(&at), "prefill", 120, 1);
+    assert_bench_line(next_line(&at), "decode", 30, 10);
+    assert_int_equal(*at, '\0');
+    assert_int_equal(call(&command_bench, "", MODEL, "-p", "4000", NULL), EXIT_FAILED);
+    assert_says("need a context of 4000 tokens, it is 2048");
+    assert_int_equal(call(&command_bench, "", MODEL, "-b", "0", NULL), EXIT_USAGE);
+}
+
+static int free_texts(void **state)
+{
+    (void)state;
+    text_free(&out);
+    text_free(&err);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_logits_are_the_same_bytes),
+        cmocka_unit_test(test_logits_refuses),
+        cmocka_unit_test(test_run),
+        cmocka_unit_test(test_run_samples_by_seed),
+        cmocka_unit_test(test_bench),
+    };
+    return cmocka_run_group_tests(tests, NULL, free_texts);
+}
