@@ -376,9 +376,9 @@ def configuration_file():
         server = Server(BINARY, "--config", path)
         try:
             assert server.port != 1, "the command line must win"
-            assert any("128 tokens of context" in line and "up to 2 sequences" in line for line in server.lines)
+            server.wait_for(lambda: any("128 tokens of context" in line and "up to 2 sequences" in line for line in server.lines), 10)
             assert server.stop() == 0
-            assert any("GET /ready 200" in line for line in server.errors)
+            server.wait_for(lambda: any("GET /ready 200" in line for line in server.errors), 10)
         finally:
             server.kill()
         for text, line in (("[serve]\nprot = 1\n", 2), ("[serve]\n\nport = many\n", 3), ("[other]\nport = 1\n", 2),
