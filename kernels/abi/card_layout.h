@@ -43,7 +43,9 @@
 #ifndef SLUICE_CARD_LAYOUT_H
 #define SLUICE_CARD_LAYOUT_H
 
+#ifndef __OPENCL_VERSION__ /* OpenCL C has no headers: kernels/opencl/prelude.cl names the types */
 #include <stdint.h>
+#endif
 
 #define CARD_TILE_ROWS 16u
 #define CARD_WORD_BYTES 64u

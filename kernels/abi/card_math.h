@@ -13,6 +13,12 @@
 #ifndef SLUICE_CARD_MATH_H
 #define SLUICE_CARD_MATH_H
 
+/* The same text is C11, HLS C and OpenCL C 1.2 (whose types and bit moves are made alike here). */
+#ifdef __OPENCL_VERSION__
+#define CARD_INLINE static inline
+#define CARD_INFINITY INFINITY
+#define CARD_NAN card_float(0x7fc00000u)
+#else
 #include <stdint.h>
 #include <string.h>
 
@@ -20,8 +26,14 @@
 #define CARD_INLINE static inline __attribute__((always_inline))
 #define CARD_INFINITY (__builtin_inff())
 #define CARD_NAN (__builtin_nanf(""))
+#endif
 #define CARD_RECIP_127 0x1.020408p-7f /* 1/127 rounded: scale of an 8-bit group per unit of its largest value */
 
+#ifdef __OPENCL_VERSION__
+CARD_INLINE float card_fma(float a, float b, float c) { return fma(a, b, c); }
+CARD_INLINE uint32_t card_bits(float value) { return as_uint(value); }
+CARD_INLINE float card_float(uint32_t bits) { return as_float(bits); }
+#else
 /* a * b + c rounded once. */
 CARD_INLINE float card_fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 
@@ -38,6 +50,7 @@ CARD_INLINE float card_float(uint32_t bits)
     memcpy(&value, &bits, sizeof value);
     return value;
 }
+#endif
 
 /* condition ? a : b. By masks, as compilers make branches of some selections, and then nothing vectorizes. */
 CARD_INLINE uint32_t card_select_bits(int condition, uint32_t a, uint32_t b)
