@@ -79,6 +79,8 @@ damaged=60 fuzz_seconds=15 every=4
 if [ $long = yes ]; then damaged=300 fuzz_seconds=60 every=1; fi
 
 check lint $python tests/lint/lint.py
+check hls-lint $python tests/lint/hls_lint.py
+check hls-lint-refuses $python tests/lint/hls_lint_test.py
 check unit unit_tests release
 check unit-asan unit_tests asan
 check unit-tsan unit_tests tsan -R '^(engine|serve|card|sim)/'

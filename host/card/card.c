@@ -24,6 +24,7 @@ struct failure {
 
 struct card {
     struct card_backend *backend;
+    struct card_extents extents;
     struct card_info info;
     struct bank_allocator bank[CARD_MAX_BANKS];
     struct card_counters counters;
@@ -41,6 +42,13 @@ static uint64_t extent(const void *context, card_addr address)
     const struct card *card = context;
     unsigned bank = CARD_ADDR_BANK(address);
     return bank < card->info.n_banks ? bank_extent(&card->bank[bank], CARD_ADDR_OFFSET(address)) : 0;
+}
+
+static const struct bank_range *ranges(const void *context, unsigned bank, size_t *n)
+{
+    const struct card *card = context;
+    *n = card->bank[bank].n;
+    return card->bank[bank].range;
 }
 
 static int check_ops(const struct card_backend_ops *ops, struct error *err)
@@ -72,13 +80,20 @@ int card_open(const char *spec, const struct card_options *options, struct card 
     *out = NULL;
     const struct card_backend_ops *ops = find_backend(spec);
     if (!ops) return refuse_name(spec, err);
+    return card_open_backend(ops, options, out, err);
+}
+
+int card_open_backend(const struct card_backend_ops *ops, const struct card_options *options, struct card **out,
+                      struct error *err)
+{
+    *out = NULL;
     int rc = check_ops(ops, err);
     if (rc) return rc;
     struct card *card = calloc(1, sizeof *card);
-    if (!card) return error_set(err, ERROR_NO_MEMORY, "card %s: no memory", spec);
+    if (!card) return error_set(err, ERROR_NO_MEMORY, "card %s: no memory", ops->name);
     const struct card_options defaults = {0};
-    const struct card_extents extents = {.extent = extent, .context = card};
-    rc = ops->open(options ? options : &defaults, &extents, &card->backend, err);
+    card->extents = (struct card_extents){.extent = extent, .ranges = ranges, .context = card};
+    rc = ops->open(options ? options : &defaults, &card->extents, &card->backend, err);
     if (rc) {
         free(card);
         return rc;

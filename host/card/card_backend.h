@@ -11,6 +11,7 @@
 #define SLUICE_CARD_BACKEND_H
 
 #include "host/card/card.h"
+#include "host/card/card_bank.h"
 
 struct card_backend_ops;
 
@@ -19,9 +20,12 @@ struct card_backend {
     const struct card_backend_ops *ops;
 };
 
-/* Where allocations lie: bytes from address to the end of the allocation that holds it; 0 if none does. */
+/* Where allocations lie. */
 struct card_extents {
+    /* Bytes from address to the end of the allocation that holds it; 0 if none does. */
     uint64_t (*extent)(const void *context, card_addr address);
+    /* The *n allocations of a bank, sorted; valid until the next card_alloc or card_free. */
+    const struct bank_range *(*ranges)(const void *context, unsigned bank, size_t *n);
     const void *context;
 };
 
@@ -64,5 +68,9 @@ struct card_backend_ops {
 };
 
 extern const struct card_backend_ops card_sim_ops, card_ref_ops;
+
+/* card_open with a backend that is not in the list of names: how tests put their own behind the interface. */
+int card_open_backend(const struct card_backend_ops *ops, const struct card_options *options, struct card **out,
+                      struct error *err);
 
 #endif

@@ -20,7 +20,6 @@
 #define CARD_NAN card_float(0x7fc00000u)
 #else
 #include <stdint.h>
-#include <string.h>
 
 /* Inlined always: a caller compiled for a processor with fma then uses its instruction. */
 #define CARD_INLINE static inline __attribute__((always_inline))
@@ -37,19 +36,13 @@ CARD_INLINE float card_float(uint32_t bits) { return as_float(bits); }
 /* a * b + c rounded once. */
 CARD_INLINE float card_fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 
-CARD_INLINE uint32_t card_bits(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
-CARD_INLINE float card_float(uint32_t bits)
-{
+/* Bits move by a union: HLS takes neither memcpy of scalars nor casts of pointers. */
+union card_scalar {
     float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
+    uint32_t bits;
+};
+CARD_INLINE uint32_t card_bits(float value) { return (union card_scalar){.value = value}.bits; }
+CARD_INLINE float card_float(uint32_t bits) { return (union card_scalar){.bits = bits}.value; }
 #endif
 
 /* condition ? a : b. By masks, as compilers make branches of some selections, and then nothing vectorizes. */

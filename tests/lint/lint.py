@@ -11,6 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # What each folder may include; its own folder, host/base and the generated revision header are always allowed.
 ARROWS = {
     "kernels/abi": set(),
+    "kernels/hls": {"kernels/abi"},
     "host/base": set(),
     "sim": {"kernels/abi"},
     "driver": set(),

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One function for each operation of the contract, on a descriptor whose tables have been checked. The order of every
+ * sum is that of kernels/README.md; how work is cut never shows in the bits.
+ */
+#ifndef SLUICE_HLS_OPERATIONS_H
+#define SLUICE_HLS_OPERATIONS_H
+
+#include "kernels/hls/hls_types.h"
+
+/*
+ * Latencies in cycles at 300 MHz that the initiation intervals below are reckoned with: AMD's floating-point operator in
+ * full DSP use. A tool that needs more raises the intervals, never the results.
+ */
+#define HLS_FMA_CYCLES 12
+#define HLS_ADD_CYCLES 8
+
+void hls_norm(HLS_BANKS, const struct hls_step *step);
+void hls_quantize(HLS_BANKS, const struct hls_step *step);
+void hls_matmul(HLS_BANKS, const struct hls_step *step);
+void hls_rope(HLS_BANKS, const struct hls_step *step);
+void hls_kv_write(HLS_BANKS, const struct hls_step *step);
+void hls_attention(HLS_BANKS, const struct hls_step *step);
+void hls_router(HLS_BANKS, const struct hls_step *step);
+void hls_expert_matmul(HLS_BANKS, const struct hls_step *step);
+void hls_glu(HLS_BANKS, const struct hls_step *step);
+void hls_expert_sum(HLS_BANKS, const struct hls_step *step);
+void hls_gather(HLS_BANKS, const struct hls_step *step);
+
+/*
+ * The product of one matrix with up to HLS_TOKENS rows of activations: output row dst_row[i] of dst takes activation
+ * row src_row[i] of src_rows. matrix: its address. What EXPERT_MATMUL and MATMUL share.
+ */
+struct hls_rows {
+    uint32_t n;
+    uint32_t src_rows;
+    uint32_t src_row[HLS_TOKENS];
+    uint32_t dst_row[HLS_TOKENS];
+};
+void hls_matmul_rows(HLS_BANKS, const struct hls_step *step, card_addr matrix, const struct hls_rows *rows);
+void hls_matmul_quantized(HLS_BANKS, const struct hls_step *step, card_addr matrix, const struct hls_rows *rows);
+void hls_matmul_float(HLS_BANKS, const struct hls_step *step, card_addr matrix, const struct hls_rows *rows);
+
+#endif

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The simulator and the HLS C engine with one arena of memory each, alike to the bit. A test lays operands into the
+ * arena's image, runs a program on both and compares everything that both hold afterwards. Include after cmocka.h.
+ */
+#ifndef SLUICE_TEST_BOTH_CARDS_H
+#define SLUICE_TEST_BOTH_CARDS_H
+
+#include "host/base/bytes.h"
+#include "host/card/card.h"
+#include "tests/kernels/hls_card.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define ARENA_BYTES (5u << 20)
+
+struct both {
+    struct card *sim, *hls;
+    card_addr arena; /* the same on both */
+    uint8_t *image;  /* what both hold before a program runs */
+    uint64_t used;
+    uint64_t random;
+};
+
+/* xorshift64*, Marsaglia and Vigna. */
+static inline uint32_t draw(struct both *both, uint32_t below)
+{
+    both->random ^= both->random >> 12;
+    both->random ^= both->random << 25;
+    both->random ^= both->random >> 27;
+    return (uint32_t)((both->random * 0x2545f4914f6cdd1dull) >> 33) % below;
+}
+
+/* SEED of the environment, or the clock; printed, so that a failure can be had again. */
+static inline uint64_t seed_of_run(void)
+{
+    const char *text = getenv("SEED");
+    const uint64_t seed = text ? strtoull(text, NULL, 0) : (uint64_t)time(NULL);
+    printf("SEED=%llu\n", (unsigned long long)seed);
+    return seed | 1;
+}
+
+static inline void both_open(struct both *both, uint64_t seed)
+{
+    struct error err = {0};
+    const struct card_options options = {.threads = 2, .memory_bytes = 4 * ARENA_BYTES};
+    card_addr other;
+    *both = (struct both){.random = seed};
+    int rc = card_open("sim", &options, &both->sim, &err);
+    if (!rc) rc = card_open_backend(&hls_card_ops, &options, &both->hls, &err);
+    if (!rc) rc = card_alloc(both->sim, 0, ARENA_BYTES, &both->arena, &err);
+    if (!rc) rc = card_alloc(both->hls, 0, ARENA_BYTES, &other, &err);
+    if (rc) fail_msg("%s", err.text);
+    assert_true(other == both->arena);
+    both->image = calloc(ARENA_BYTES, 1);
+    assert_non_null(both->image);
+}
+
+static inline void both_close(struct both *both)
+{
+    card_close(both->sim);
+    card_close(both->hls);
+    free(both->image);
+}
+
+/* A range of the arena at a random multiple of `align`, 4 or more; its content is random bytes. */
+static inline card_addr take(struct both *both, uint64_t bytes, uint32_t align)
+{
+    const uint64_t at = card_round_up(both->used + draw(both, 64), align);
+    both->used = at + bytes;
+    assert_true(both->used <= ARENA_BYTES);
+    for (uint64_t i = at; i < at + bytes; i++) both->image[i] = (uint8_t)draw(both, 256);
+    return both->arena + at;
+}
+
+static inline uint8_t *image_at(struct both *both, card_addr address) { return both->image + (address - both->arena); }
+
+/* Floats of ordinary size; one in `special` (0: none) is an infinity, a NaN, a zero, a subnormal or huge. */
+static inline card_addr take_floats(struct both *both, uint64_t n, uint32_t special)
+{
+    static const uint32_t odd[] = {0x7f800000, 0xff800000, 0x7fc00000, 0x80000000, 0x00000001,
+                                   0x807fffff, 0x00800000, 0x7f7fffff, 0xff7fffff, 0x00000000};
+    const card_addr address = take(both, 4 * n, 4);
+    for (uint64_t i = 0; i < n; i++) {
+        float value = ((float)draw(both, 1u << 24) - 0x1p23f) * 0x1p-21f;
+        if (draw(both, 8) == 0) value *= 30.0f;
+        uint32_t bits = bits_of_float(value);
+        if (special && draw(both, special) == 0) bits = odd[draw(both, sizeof odd / sizeof *odd)];
+        store_u32(image_at(both, address) + 4 * i, bits);
+    }
+    return address;
+}
+
+static inline card_addr take_words(struct both *both, const void *words, uint64_t bytes, uint32_t align)
+{
+    const card_addr address = take(both, bytes, align);
+    memcpy(image_at(both, address), words, bytes);
+    return address;
+}
+
+/* Halves of a block's scales: below 2 in magnitude, subnormals among them; one in 500 anything. */
+static inline void set_halves(struct both *both, uint8_t *at, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        const uint32_t bits = draw(both, 65536);
+        store_u16(at + 2 * i, (uint16_t)(draw(both, 500) ? bits & 0xbfff : bits));
+    }
+}
+
+static inline card_addr take_matrix(struct both *both, unsigned format, uint32_t rows, uint32_t cols)
+{
+    if (format == CARD_FORMAT_F32) return take_floats(both, (uint64_t)rows * cols, 0);
+    const uint64_t bytes = card_matrix_bytes(format, rows, cols), block = card_block_bytes(format);
+    const card_addr address = take(both, bytes, 64);
+    const unsigned halves =
+        card_block_cols(format) == 256 || format == CARD_FORMAT_INT4 || format == CARD_FORMAT_INT8 ? 32 : 64;
+    for (uint64_t at = 0; at < bytes; at += block) set_halves(both, image_at(both, address) + at, halves);
+    return address;
+}
+
+/* Puts the image on both cards, and starts the next one. */
+static inline void both_upload(struct both *both)
+{
+    struct error err = {0};
+    int rc = card_write(both->sim, both->arena, both->image, ARENA_BYTES, NULL, 0, NULL, &err);
+    if (!rc) rc = card_write(both->hls, both->arena, both->image, ARENA_BYTES, NULL, 0, NULL, &err);
+    if (rc) fail_msg("%s", err.text);
+    both->used = 0;
+}
+
+static inline int is_nan_bits(uint32_t bits) { return (bits & 0x7fffffffu) > 0x7f800000u; }
+
+/*
+ * Everything in both arenas is equal, but that a NaN of a float result, [floats, floats + n), may be any NaN: the
+ * contract gives it no sign and no payload.
+ */
+static inline void assert_same_memory(struct both *both, const char *what, card_addr floats, uint64_t n)
+{
+    static uint8_t sim[ARENA_BYTES], hls[ARENA_BYTES];
+    struct error err = {0};
+    int rc = card_read(both->sim, sim, both->arena, ARENA_BYTES, NULL, 0, NULL, &err);
+    if (!rc) rc = card_read(both->hls, hls, both->arena, ARENA_BYTES, NULL, 0, NULL, &err);
+    if (rc) fail_msg("%s", err.text);
+    if (memcmp(sim, hls, ARENA_BYTES) == 0) return;
+    for (uint64_t at = 0; at < ARENA_BYTES; at += 4) {
+        const uint32_t a = load_u32(sim + at), b = load_u32(hls + at);
+        const int is_float = both->arena + at >= floats && both->arena + at < floats + 4 * n;
+        if (a == b || (is_float && is_nan_bits(a) && is_nan_bits(b))) continue;
+        fail_msg("%s: value %lld of dst: sim 0x%08x, HLS C 0x%08x", what, (long long)(both->arena + at - floats) / 4, a,
+                 b);
+    }
+}
+
+/* Runs the program on both. Both succeed, or both fail at the same descriptor (returns ERROR_CARD then). */
+static inline int both_run(struct both *both, const char *what, const struct card_descriptor *program, unsigned n)
+{
+    struct error sim = {0}, hls = {0};
+    const int a = card_submit(both->sim, program, n, NULL, 0, NULL, &sim);
+    const int b = card_submit(both->hls, program, n, NULL, 0, NULL, &hls);
+    if (a != b) fail_msg("%s: sim: %d %s; HLS C: %d %s", what, a, sim.text, b, hls.text);
+    if (a && a != ERROR_CARD) fail_msg("%s: %s", what, sim.text);
+    if (a && strncmp(sim.text, hls.text, strcspn(sim.text, ":"))) fail_msg("%s: %s / %s", what, sim.text, hls.text);
+    return a;
+}
+
+#endif
