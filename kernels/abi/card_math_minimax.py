@@ -8,7 +8,7 @@ float64. Coefficients are rounded to float32 from the lowest power up: each is r
 fitted again, so the later ones absorb the rounding of the earlier. Needs mpmath and numpy; run it with no arguments.
 """
 import numpy
-from mpmath import cos, exp, log, mp, mpf, pi, sin, sqrt
+from mpmath import cos, exp, log, mp, mpf, pi, sin, sqrt, tanh
 
 mp.dps = 60
 
@@ -66,11 +66,15 @@ def main():
     fit("cos: cos r = 1 - r^2/2 + r^4 P(r^2)", lambda z: (cos(sqrt(z)) - 1 + z / 2) / z**2,
         lambda z: z**2 / cos(sqrt(z)), mpf(0), quarter, range(3))
     fit("rsqrt: first guess on [1, 4)", lambda x: 1 / sqrt(x), sqrt, mpf(1), mpf(4), range(4))
+    fit("tanh: tanh a = a + a^3 P(a^2)", lambda z: (tanh(sqrt(z)) / sqrt(z) - 1) / z,
+        lambda z: z * sqrt(z) / tanh(sqrt(z)), mpf(0), mpf(0.5625) ** 2, range(5))
     parts("ln 2", log(2), 3)
     parts("pi/2", pi / 2, 3)
     parts("log2(e)", 1 / log(2), 1)
     parts("2/pi", 2 / pi, 1)
     parts("1/127", mpf(1) / 127, 1)
+    parts("gelu: 2 sqrt(2/pi)", 2 * sqrt(2 / pi), 2)
+    parts("gelu: 2 sqrt(2/pi) 0.044715", 2 * sqrt(2 / pi) * mpf("0.044715"), 2)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,12 @@ static long double exact_rsqrt(long double x) { return 1 / sqrtl(x); }
 static long double exact_third(long double x) { return x / 3; }
 static long double exact_sigmoid(long double x) { return 1 / (1 + expl(-x)); }
 static long double exact_silu(long double x) { return x / (1 + expl(-x)); }
+/* The tanh form, written as x / (1 + e^-2u): 1 + tanh(u) would lose the digits of negative arguments. */
+static long double exact_gelu(long double x)
+{
+    const long double v = 2 * sqrtl(2 / 3.14159265358979323846264338327950288L) * (x + 0.044715L * x * x * x);
+    return x / (1 + expl(-v));
+}
 
 static const struct function {
     const char *name;
@@ -64,6 +70,8 @@ static const struct function {
     {"cos", cosine, cosl, -0x1p22f, 0x1p22f, 1.6},
     {"sigmoid", card_sigmoid, exact_sigmoid, -INFINITY, INFINITY, 1.5},
     {"silu", card_silu, exact_silu, -87.0f, INFINITY, 2.2},
+    {"tanh", card_tanh, tanhl, -INFINITY, INFINITY, 1.5},
+    {"gelu", card_gelu, exact_gelu, -9.9f, INFINITY, 3.3},
 };
 
 #define MANTISSAS 601 /* a prime number of steps through the 2^23 of each exponent, the ends included */
@@ -122,6 +130,11 @@ static void special_values_are_defined(void **state)
     const float outside[] = {0x1.000002p22f, -0x1.000002p22f, 1e30f, INFINITY, -INFINITY, NAN};
     for (size_t i = 0; i < 6; i++) assert_true(isnan(sine(outside[i])) && isnan(cosine(outside[i])));
     assert_true(card_sigmoid(INFINITY) == 1 && card_sigmoid(-INFINITY) == 0 && isnan(card_sigmoid(NAN)));
+    assert_true(card_tanh(INFINITY) == 1 && card_tanh(-INFINITY) == -1 && isnan(card_tanh(NAN)));
+    assert_true(card_tanh(0.0f) == 0 && signbit(card_tanh(-0.0f)) && card_tanh(0x1p-149f) == 0x1p-149f);
+    assert_true(card_gelu(INFINITY) == INFINITY && isnan(card_gelu(-INFINITY)) && isnan(card_gelu(NAN)));
+    assert_true(card_gelu(-1e30f) == 0 && card_gelu(1e30f) == 1e30f && card_gelu(0.0f) == 0 &&
+                signbit(card_gelu(-0.0f)));
     assert_true(card_div(1, 0) == INFINITY && card_div(-1, INFINITY) == 0 && isnan(card_div(0, 0)));
     assert_true(isnan(card_div(INFINITY, INFINITY)) && card_div(6, 3) == 2 && card_div(1, 10) == 0.1f);
 }
