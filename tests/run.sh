@@ -18,7 +18,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-need_packages $BUILD_PACKAGES libcmocka-dev curl jq ca-certificates procps python3 python3-venv clang clang-format libclang-rt-14-dev || exit 1
+need_packages $BUILD_PACKAGES libcmocka-dev curl jq ca-certificates procps python3 python3-venv clang clang-format libclang-rt-14-dev g++ make verilator yosys || exit 1
 mkdir -p build/test-logs
 venv=build/venv
 if ! cmp -s tests/requirements.txt "$venv/installed.txt"; then
@@ -75,8 +75,8 @@ export ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktra
 demo=host/model/demo/demo.gguf
 
 # Short and long forms of the same checks.
-damaged=60 fuzz_seconds=15 every=4
-if [ $long = yes ]; then damaged=300 fuzz_seconds=60 every=1; fi
+damaged=60 fuzz_seconds=15 every=4 rtl_operands=400000
+if [ $long = yes ]; then damaged=300 fuzz_seconds=60 every=1 rtl_operands=50000000; fi
 
 check lint $python tests/lint/lint.py
 check hls-lint $python tests/lint/hls_lint.py
@@ -99,6 +99,8 @@ for fuzzer in build/fuzz/tests/fuzz/fuzz_*; do
     check "${name/_/-}" "$fuzzer" -max_total_time=$fuzz_seconds -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
         -artifact_prefix="build/fuzz/found/$name/" "build/fuzz/found/$name" "tests/fuzz/corpus/${name#fuzz_}"
 done
+check rtl bash tests/rtl/run.sh build/release $rtl_operands
+check rtl-resources $python tests/rtl/resources.py --log build/test-logs/yosys.log
 check quickstart bash tests/cli/quickstart_test.sh
 
 # The larger reference sets, where they lie beside the project.

@@ -28,7 +28,7 @@ FORBIDDEN = re.compile(r"\b(strcpy|strcat|sprintf|vsprintf|strtok|atoi|atol|atof
 LEAVES = re.compile(r"\b(exit|_exit|abort|quick_exit)\s*\(")
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 MACHINE_PATH = re.compile(r"(^|[^A-Za-z0-9_.])/(work|farm|root|home)/")
-SOURCE = {".c", ".h", ".S", ".py", ".sh", ".cmake"}
+SOURCE = {".c", ".h", ".S", ".py", ".sh", ".cmake", ".cpp", ".sv", ".tcl", ".cfg"}
 
 
 def tracked():
@@ -75,7 +75,7 @@ def check_source(path, lines, report):
 
 
 def check_house(report):
-    for folder in sorted(ARROWS) + ["kernels", "kernels/hls", "kernels/opencl", "bitstreams", "tests"]:
+    for folder in sorted(ARROWS) + ["kernels", "kernels/hls", "kernels/opencl", "kernels/rtl", "bitstreams", "tests"]:
         if not (ROOT / folder / "README.md").is_file():
             report(ROOT / folder, 0, "no README.md")
 
