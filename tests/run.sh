@@ -101,6 +101,7 @@ for fuzzer in build/fuzz/tests/fuzz/fuzz_*; do
 done
 check rtl bash tests/rtl/run.sh build/release $rtl_operands
 check rtl-resources $python tests/rtl/resources.py --log build/test-logs/yosys.log
+check bitstream-build $python tests/bitstreams/build_test.py
 check quickstart bash tests/cli/quickstart_test.sh
 
 # The larger reference sets, where they lie beside the project.

@@ -75,7 +75,8 @@ def check_source(path, lines, report):
 
 
 def check_house(report):
-    for folder in sorted(ARROWS) + ["kernels", "kernels/hls", "kernels/opencl", "kernels/rtl", "bitstreams", "tests"]:
+    folders = ["kernels", "kernels/hls", "kernels/opencl", "kernels/rtl", "bitstreams", "bitstreams/build", "tests"]
+    for folder in sorted(ARROWS) + folders:
         if not (ROOT / folder / "README.md").is_file():
             report(ROOT / folder, 0, "no README.md")
 
