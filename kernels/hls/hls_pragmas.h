@@ -14,12 +14,12 @@
 #endif
 
 /* A memory port of 512 bits with a bundle of its own: bursts of 16 words, 32 of them under way. */
-#define HLS_PORT(port)                                                                                                 \
-    HLS_PRAGMA(interface m_axi port = port bundle = port offset = slave latency = 64 max_widen_bitwidth =              \
+#define HLS_PORT(name)                                                                                                 \
+    HLS_PRAGMA(interface m_axi port = name bundle = name offset = slave latency = 64 max_widen_bitwidth =              \
                    512 max_read_burst_length = 16 max_write_burst_length = 16 num_read_outstanding =                   \
                        32 num_write_outstanding = 32)                                                                  \
-    HLS_PRAGMA(aggregate variable = port compact = bit)
-#define HLS_SCALAR(port) HLS_PRAGMA(interface s_axilite port = port)
+    HLS_PRAGMA(aggregate variable = name compact = bit)
+#define HLS_SCALAR(name) HLS_PRAGMA(interface s_axilite port = name)
 #define HLS_CONTROL HLS_PRAGMA(interface s_axilite port = return )
 
 /* Inside a loop or function body, on its first lines. */

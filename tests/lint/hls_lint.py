@@ -81,6 +81,16 @@ def check_loops(source):
             source.breach(match.start(), "loop whose bound is no constant, without HLS_TRIPS")
 
 
+def check_labels(sources):
+    """A report of the tool names a loop by its label only: bitstreams/build compares IIs by that name."""
+    first = {}
+    for source in sources:
+        for match in re.finditer(r"\b(\w+)\s*:\s*for\b", source.code):
+            if match[1] in first:
+                source.breach(match.start(), f"{match[1]}: a loop of {first[match[1]]} has this label")
+            first.setdefault(match[1], source.path.name)
+
+
 def check_types(source):
     # A cast is a parenthesis with a type that ends in *, before an operand.
     for match in re.finditer(rf"\(\s*{TYPE}\s*\*+\s*(?:const\s*)?\)\s*[\w(&*]", source.code):
@@ -134,13 +144,16 @@ def check_by_clang(paths, report):
              "-Wno-unused-function", "-ffp-contract=off"]
     for path in paths:
         run = subprocess.run(["clang", *flags, "-x", "c", str(path)], capture_output=True, text=True)
+        if run.returncode == 0:  # again as the tool reads it, with every directive in its place
+            run = subprocess.run(["clang", *flags, "-D__VITIS_HLS__", "-Wno-unknown-pragmas", "-x", "c", str(path)], capture_output=True, text=True)
         if run.returncode:
             report(path, 0, "clang: " + (run.stderr.strip().splitlines() or ["fails"])[0])
         expanded = subprocess.run(["clang", "-E", "-P", "-std=gnu11", f"-I{ROOT}", "-D__VITIS_HLS__", "-x", "c", str(path)],
                                   capture_output=True, text=True)
         for line in expanded.stdout.splitlines():
             words = line.split()
-            if words[:2] == ["#pragma", "HLS"] and words[2] not in DIRECTIVES:
+            wrong = words[:2] == ["#pragma", "HLS"] and (words[2] not in DIRECTIVES or (words[2] == "interface" and words[4:6] != ["port", "="]))
+            if wrong:
                 report(path, 0, f"no HLS directive: {line}")
         raw = [n for n, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if re.match(r"\s*#\s*pragma\b", line)]
         for number in raw:
@@ -160,6 +173,7 @@ def main(arguments):
         check_words(source)
         check_loops(source)
         check_types(source)
+    check_labels(sources)
     check_calls(sources, known)
     check_by_clang([p for p in paths if p.suffix == ".c"], report)
     print("\n".join(breaches))

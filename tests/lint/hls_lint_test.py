@@ -42,6 +42,7 @@ BAD = {
     "a loop without a label": (LOOP % "    for (uint32_t i = 0; i < 16; i++) {\n        sum += n;\n    }", "without a label"),
     "a variable bound without trips": (LOOP % "add:\n    for (uint32_t i = 0; i < n; i++) {\n        sum += i;\n    }", "without HLS_TRIPS"),
     "trips of the inner loop only": (LOOP % "add:\n    for (uint32_t i = 0; i < n; i++) {\n    in:\n        for (uint32_t k = 0; k < n; k++) {\n            HLS_TRIPS(1, 2)\n            sum += i;\n        }\n    }", "without HLS_TRIPS"),
+    "a label of two loops": (LOOP % "add:\n    for (uint32_t i = 0; i < 4; i++) {\n        sum += n;\n    }" + (LOOP % "add:\n    for (uint32_t i = 0; i < 4; i++) {\n        sum += n;\n    }").replace("f(", "g("), "has this label"),
     "a pragma of its own": ("static uint32_t f(uint32_t n)\n{\n#pragma HLS inline\n    return n;\n}\n", "pragma outside"),
     "a directive that is none": ("static uint32_t f(uint32_t n)\n{\n    HLS_PRAGMA(inlin)\n    return n;\n}\n", "no HLS directive"),
     "what clang refuses": ("static uint32_t f(uint32_t n)\n{\n    return n + m;\n}\n", "clang:"),
