@@ -11,6 +11,7 @@
 #define HLS_PRAGMA(text) HLS_TEXT(HLS text)
 #else
 #define HLS_PRAGMA(text)
+#pragma GCC diagnostic ignored "-Wunused-label" /* a label names a loop for the HLS tool's report */
 #endif
 
 /* A memory port of 512 bits with a bundle of its own: bursts of 16 words, 32 of them under way. */

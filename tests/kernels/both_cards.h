@@ -47,7 +47,7 @@ static inline void both_open(struct both *both, uint64_t seed)
 {
     struct error err = {0};
     const struct card_options options = {.threads = 2, .memory_bytes = 4 * ARENA_BYTES};
-    card_addr other;
+    card_addr other = 0;
     *both = (struct both){.random = seed};
     int rc = card_open("sim", &options, &both->sim, &err);
     if (!rc) rc = card_open_backend(&hls_card_ops, &options, &both->hls, &err);

@@ -140,12 +140,12 @@ def check_calls(sources, known):
 
 
 def check_by_clang(paths, report):
-    flags = ["-std=gnu11", f"-I{ROOT}", "-fsyntax-only", "-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wvla", "-Werror", "-Wno-unused-label",
+    flags = ["-std=gnu11", f"-I{ROOT}", "-fsyntax-only", "-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wvla", "-Werror",
              "-Wno-unused-function", "-ffp-contract=off"]
     for path in paths:
         run = subprocess.run(["clang", *flags, "-x", "c", str(path)], capture_output=True, text=True)
         if run.returncode == 0:  # again as the tool reads it, with every directive in its place
-            run = subprocess.run(["clang", *flags, "-D__VITIS_HLS__", "-Wno-unknown-pragmas", "-x", "c", str(path)], capture_output=True, text=True)
+            run = subprocess.run(["clang", *flags, "-D__VITIS_HLS__", "-Wno-unknown-pragmas", "-Wno-unused-label", "-x", "c", str(path)], capture_output=True, text=True)
         if run.returncode:
             report(path, 0, "clang: " + (run.stderr.strip().splitlines() or ["fails"])[0])
         expanded = subprocess.run(["clang", "-E", "-P", "-std=gnu11", f"-I{ROOT}", "-D__VITIS_HLS__", "-x", "c", str(path)],
