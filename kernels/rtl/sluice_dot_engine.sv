@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Matrix-vector product of an INT4 matrix in the card's tile layout with one quantized activation vector:
 // result[r] = sum over groups g, in order, by fma(ws[r][g] * as[g], float(dot[r][g]), result[r]), bit for bit the
-// contract's MATMUL of one token (kernels/README.md).
+// contract's MATMUL of one token (kernels/README.md) with subnormals as zero.
 //
 // Streams of 64-byte words (AXI4-Stream: a word moves when valid and ready):
 //   act      `blocks` words of int8 values (64 columns each), then their float32 scales, two a block, 16 a word.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // RTL kernel for Vitis (ap_ctrl_hs): result f32[rows] = matrix(rows, cols) in INT4 at weight x act[1][cols] at act, bit
-// for bit the contract's MATMUL of one token without bias or add. One AXI4 master of 512 bits reads both operands and
+// for bit the contract's MATMUL of one token, with subnormals as zero, without bias or add. One AXI4 master of 512 bits reads both operands and
 // writes the result; weights come in bursts of whole blocks, one beat a clock.
 //
 // Arguments and registers: control_registers.sv. Bytes: kernels/abi/card_layout.h. Status after a run:
