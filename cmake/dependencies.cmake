@@ -21,5 +21,14 @@ sluice_require(INIH inih libinih-dev)
 pkg_check_modules(CMOCKA QUIET IMPORTED_TARGET GLOBAL cmocka)
 
 # Optional backends: found here so that the summary can say what a machine lacks.
-pkg_check_modules(OPENCL QUIET OpenCL)
+pkg_check_modules(OPENCL QUIET IMPORTED_TARGET GLOBAL OpenCL)
+# Left out of sanitizer builds unless asked for: drivers are not instrumented, and their leaks and races would be reported.
+set(opencl_default ${OPENCL_FOUND})
+if(SLUICE_SANITIZE)
+  set(opencl_default OFF)
+endif()
+option(SLUICE_OPENCL "build the OpenCL backend (needs the ICD loader and its headers)" ${opencl_default})
+if(SLUICE_OPENCL AND NOT OPENCL_FOUND)
+  message(FATAL_ERROR "OpenCL is missing: apt-get install ocl-icd-opencl-dev opencl-headers")
+endif()
 find_path(XRT_INCLUDE_DIR xrt/xrt_device.h PATHS /opt/xilinx/xrt/include PATH_SUFFIXES xrt)

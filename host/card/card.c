@@ -11,8 +11,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#ifdef SLUICE_OPENCL
+static const struct card_backend_ops *const backends[] = {&card_sim_ops, &card_ref_ops, &card_opencl_ops};
+static const char *const backend_names[] = {"sim", "ref", "opencl", NULL}; /* the same, in the same order */
+#else
 static const struct card_backend_ops *const backends[] = {&card_sim_ops, &card_ref_ops};
-static const char *const backend_names[] = {"sim", "ref", NULL}; /* the same, in the same order */
+static const char *const backend_names[] = {"sim", "ref", NULL};
+#endif
 _Static_assert(sizeof backend_names / sizeof *backend_names == sizeof backends / sizeof *backends + 1,
                "every backend has a name in the list");
 
@@ -57,10 +62,14 @@ static int check_ops(const struct card_backend_ops *ops, struct error *err)
     return error_set(err, ERROR_INTERNAL, "card backend %s: a required operation is missing", ops->name);
 }
 
-static const struct card_backend_ops *find_backend(const char *spec)
+/* The backend that spec names, and in *device what follows its name and a colon (NULL: nothing). */
+static const struct card_backend_ops *find_backend(const char *spec, const char **device)
 {
     for (size_t i = 0; i < sizeof backends / sizeof *backends; i++) {
-        if (strcmp(backends[i]->name, spec) == 0) return backends[i];
+        const size_t length = strlen(backends[i]->name);
+        if (strncmp(backends[i]->name, spec, length) != 0) continue;
+        *device = spec[length] == ':' ? spec + length + 1 : NULL;
+        if (spec[length] == 0 || (*device && backends[i]->takes_device)) return backends[i];
     }
     return NULL;
 }
@@ -78,9 +87,12 @@ static int refuse_name(const char *spec, struct error *err)
 int card_open(const char *spec, const struct card_options *options, struct card **out, struct error *err)
 {
     *out = NULL;
-    const struct card_backend_ops *ops = find_backend(spec);
+    const char *device;
+    const struct card_backend_ops *ops = find_backend(spec, &device);
     if (!ops) return refuse_name(spec, err);
-    return card_open_backend(ops, options, out, err);
+    struct card_options chosen = options ? *options : (struct card_options){0};
+    if (device) chosen.device = device;
+    return card_open_backend(ops, &chosen, out, err);
 }
 
 int card_open_backend(const struct card_backend_ops *ops, const struct card_options *options, struct card **out,
@@ -211,6 +223,11 @@ static const struct failure *failed_before(const struct card *card, const card_e
  */
 static int finish(struct card *card, int rc, const struct error *error, card_event *done, struct error *err)
 {
+    struct error late = {0};
+    if (!rc && !done && card->backend->ops->wait) {
+        rc = card->backend->ops->wait(card->backend, card->last_event, 0, &late);
+        error = &late;
+    }
     if (rc == ERROR_CARD && done) {
         rc = keep_failure(card, card->last_event, error, err);
     } else if (rc) {

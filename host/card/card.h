@@ -25,8 +25,9 @@
 struct card; /* opaque */
 
 struct card_options {
+    const char *device;    /* which device of a backend that has several; NULL: what the name says, or its first */
     unsigned threads;      /* compute threads of backends that run on this host; 0: one per core */
-    uint64_t memory_bytes; /* memory of simulated cards; 0: three quarters of what this host has available */
+    uint64_t memory_bytes; /* 0: three quarters of what this host has available (sim, ref) or the device has (opencl) */
 };
 
 struct card_bank {
@@ -36,7 +37,7 @@ struct card_bank {
 };
 
 struct card_info {
-    const char *backend; /* "sim", "ref"; static storage */
+    const char *backend; /* "sim", "ref", "opencl"; static storage */
     char name[64];       /* for people */
     uint32_t abi_version;
     uint32_t weight_formats; /* bit (1 << enum card_format): formats that MATMUL takes */
@@ -60,7 +61,8 @@ struct card_counters {
 typedef uint64_t card_event;
 
 /*
- * Opens the card that spec names: "sim" or "ref". *out is owned by the caller: card_close.
+ * Opens the card that spec names: "sim", "ref", "opencl" (the first device that can be a card), "opencl:1" (the second
+ * device). *out is owned by the caller: card_close.
  * ERROR_NOT_FOUND for a backend that this build does not have (the message lists those it has); never falls back.
  */
 int card_open(const char *spec, const struct card_options *options, struct card **out, struct error *err);
@@ -83,8 +85,8 @@ void card_free(struct card *card, card_addr address);
 
 /*
  * Copies between host and card. The host range is borrowed until *done is complete (card_wait). The range on the card
- * must lie in one allocation. after[0..n_after) are events that must be complete first. done may be NULL only with
- * the sim and ref backends' synchronous callers in tests; a failure of the work itself is then the call's error.
+ * must lie in one allocation. after[0..n_after) are events that must be complete first. With done NULL the call waits,
+ * and a failure of the work itself is the call's error.
  */
 int card_write(struct card *card, card_addr dst, const void *src, size_t bytes, const card_event *after,
                unsigned n_after, card_event *done, struct error *err);

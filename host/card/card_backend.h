@@ -4,8 +4,8 @@
  * programs have passed card_check, events exist and none that a call waits for has failed. One thread calls.
  *
  * A backend whose calls do their work before they return leaves `wait` out, and its error return is the failure of the
- * call's event. One that works behind the host's back keeps `event`, starts the work after the events in `after`, and
- * answers for it in `wait`.
+ * call's event. One that works behind the host's back keeps `event`, starts the work after the events in `after` (one of
+ * which may fail later: then this call's event fails too), and answers for it in `wait`, again and again if it failed.
  */
 #ifndef SLUICE_CARD_BACKEND_H
 #define SLUICE_CARD_BACKEND_H
@@ -37,7 +37,8 @@ struct card_order {
 };
 
 struct card_backend_ops {
-    const char *name; /* what card_open asks for */
+    const char *name;  /* what card_open asks for */
+    bool takes_device; /* "name:device" is allowed; the device comes in the options */
 
     /* Opens the card. extents stays valid until close. *out is owned by card.c: close. */
     int (*open)(const struct card_options *options, const struct card_extents *extents, struct card_backend **out,
@@ -68,6 +69,9 @@ struct card_backend_ops {
 };
 
 extern const struct card_backend_ops card_sim_ops, card_ref_ops;
+#ifdef SLUICE_OPENCL
+extern const struct card_backend_ops card_opencl_ops;
+#endif
 
 /* card_open with a backend that is not in the list of names: how tests put their own behind the interface. */
 int card_open_backend(const struct card_backend_ops *ops, const struct card_options *options, struct card **out,

@@ -136,7 +136,7 @@ static inline uint32_t card_kv_element_bytes(unsigned format)
 /* Bytes of one KV page of one layer (keys and values). */
 static inline uint64_t card_page_bytes(unsigned format, uint32_t kv_heads, uint32_t head_dim)
 {
-    return 2ull * CARD_PAGE_TOKENS * card_kv_element_bytes(format) * ((uint64_t)kv_heads * head_dim);
+    return (uint64_t)2 * CARD_PAGE_TOKENS * card_kv_element_bytes(format) * ((uint64_t)kv_heads * head_dim);
 }
 
 #endif

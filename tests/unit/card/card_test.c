@@ -12,8 +12,8 @@
 static void unknown_names_are_refused_with_the_list(void **state)
 {
     (void)state;
-    const char *const names[] = {"opencl", "", "SIM", "sim "};
-    for (size_t i = 0; i < 4; i++) {
+    const char *const names[] = {"opencl2", "", "SIM", "sim ", "sim:0", "ref:", "xrt"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct error err = {0};
         struct card *card;
         assert_int_equal(card_open(names[i], NULL, &card, &err), ERROR_NOT_FOUND);
@@ -54,7 +54,7 @@ static void default_memory_costs_nothing(void **state)
         assert_int_equal(card_open(*name, NULL, &card, &err), 0);
         card_describe(card, &info);
         assert_true(info.bank[0].bytes > 64u << 20);
-        assert_true(info.threads >= 1);
+        assert_true(info.threads >= 1 || strcmp(*name, "opencl") == 0);
         card_close(card);
     }
 }

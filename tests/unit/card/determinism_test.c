@@ -261,9 +261,9 @@ static void run_step(struct card *card, const struct layer_data *layer, const st
 }
 
 /* All tokens in steps of `chunk`. */
-static void run_layer(const struct layer_data *layer, unsigned threads, uint32_t chunk, float *out)
+static void run_layer(const struct layer_data *layer, const char *spec, unsigned threads, uint32_t chunk, float *out)
 {
-    struct card *card = open_card("sim", threads);
+    struct card *card = open_card(spec, threads);
     const struct placed at = place(card, layer);
     for (uint32_t first = 0; first < TOKENS; first += chunk) {
         const uint32_t n = TOKENS - first < chunk ? TOKENS - first : chunk;
@@ -296,19 +296,26 @@ static void bits_do_not_depend_on_threads_batch_or_build(void **state)
 {
     (void)state;
     const struct {
+        const char *card;
         unsigned threads;
         uint32_t chunk;
-    } ways[] = {{2, TOKENS}, {3, TOKENS}, {1, 1}, {3, 1}, {2, 33}, {1, 32}, {3, 7}};
+    } ways[] = {
+        {"sim", 2, TOKENS},    {"sim", 3, TOKENS}, {"sim", 1, 1},     {"sim", 3, 1},
+        {"sim", 2, 33},        {"sim", 1, 32},     {"sim", 3, 7},
+#ifdef SLUICE_OPENCL
+        {"opencl", 0, TOKENS}, {"opencl", 0, 1},   {"opencl", 0, 33}, {"opencl", 0, 7},
+#endif
+    };
     static float want[TOKENS * WIDTH], got[TOKENS * WIDTH];
     for (size_t f = 0; f < sizeof formats / sizeof *formats; f++) {
         struct layer_data *layer = make_layer(formats[f].format);
-        run_layer(layer, 1, TOKENS, want);
+        run_layer(layer, "sim", 1, TOKENS, want);
         for (size_t i = 0; i < TOKENS * WIDTH; i++) assert_true(isfinite(want[i]));
         for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
-            run_layer(layer, ways[w].threads, ways[w].chunk, got);
+            run_layer(layer, ways[w].card, ways[w].threads, ways[w].chunk, got);
             if (memcmp(want, got, sizeof want)) {
-                fail_msg("format %u: %u threads, steps of %u tokens: other bits", formats[f].format, ways[w].threads,
-                         ways[w].chunk);
+                fail_msg("format %u: %s, %u threads, steps of %u tokens: other bits", formats[f].format, ways[w].card,
+                         ways[w].threads, ways[w].chunk);
             }
         }
         if (hash_of(want, sizeof want) != formats[f].hash) {
