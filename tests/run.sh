@@ -18,7 +18,8 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-need_packages $BUILD_PACKAGES libcmocka-dev curl jq ca-certificates procps python3 python3-venv clang clang-format libclang-rt-14-dev g++ make verilator yosys || exit 1
+need_packages $BUILD_PACKAGES libcmocka-dev curl jq ca-certificates procps python3 python3-venv clang clang-format libclang-rt-14-dev \
+    ocl-icd-opencl-dev opencl-headers pocl-opencl-icd oclgrind g++ make verilator yosys || exit 1
 mkdir -p build/test-logs
 venv=build/venv
 if ! cmp -s tests/requirements.txt "$venv/installed.txt"; then
@@ -65,6 +66,9 @@ unit_tests() { # PRESET [ctest options]
 echo "building: release, with sanitizers, and the fuzzers"
 for preset in release asan tsan; do
     CMAKE_OPTIONS="-DSLUICE_TESTS=ON" build_preset $preset all || exit 1
+    if [ $preset = release ] && ! grep -q SLUICE_OPENCL:BOOL=ON build/release/CMakeCache.txt; then # configured before OpenCL came
+        { cmake -DSLUICE_OPENCL=ON build/release >/dev/null && build_preset release all; } || exit 1
+    fi
     grep -q SLUICE_TESTS:BOOL=ON build/$preset/CMakeCache.txt || { cmake -DSLUICE_TESTS=ON "build/$preset" >/dev/null && build_preset $preset all; } || exit 1
 done
 build_preset fuzz all || exit 1
@@ -86,6 +90,8 @@ check unit-asan unit_tests asan
 check unit-tsan unit_tests tsan -R '^(engine|serve|card|sim)/'
 check logits-ref $python tests/models/check_logits.py $sluice --card ref
 check logits-sim $python tests/models/check_logits.py $sluice --card sim
+check logits-opencl $python tests/models/same_bits.py $sluice --cards sim,opencl
+check opencl-races bash tests/opencl/races.sh build/release/tests/opencl_races
 check commands $python tests/cli/commands_test.py $sluice
 check openai-client $python tests/serve/openai_client_test.py $sluice
 check http-abuse-asan $python tests/serve/http_abuse_test.py $asan

@@ -17,7 +17,7 @@ struct session_options {
 
 /* The rows of an option table for the common options, to stand first in a command's table. */
 #define SESSION_OPTION_ROWS(o)                                                                                          \
-    {"card", 0, OPTION_TEXT, &(o)->card, "NAME", "card to run on: sim or ref (default sim)", 0, 0},                     \
+    {"card", 0, OPTION_TEXT, &(o)->card, "NAME", "card to run on: sim, ref, opencl or opencl:N (default sim)", 0, 0},   \
         {"threads", 't', OPTION_U32, &(o)->threads, "N", "compute threads of a simulated card (default: one per core)", \
          1,         256},                                                                                               \
         {"ctx", 'c', OPTION_U32, &(o)->context, "N", "tokens per sequence (default: what fits)", 1, 4294967295.0},      \
