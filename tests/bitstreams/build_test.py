@@ -41,7 +41,8 @@ def make(*arguments, path=None):
     """make in bitstreams/build; path: what is on the PATH before make, sh and python3."""
     with tempfile.TemporaryDirectory() as tools:
         for name in ("make", "sh", "python3", "sed", "head", "mkdir", "rm", "cp", "basename", "git"):
-            os.symlink(shutil.which(name), f"{tools}/{name}")
+            # This interpreter itself: what is called python3 may be a script that needs more than the PATH has.
+            os.symlink(os.path.realpath(sys.executable) if name == "python3" else shutil.which(name), f"{tools}/{name}")
         return subprocess.run(["make", "-C", BUILD, *arguments], capture_output=True, text=True,
                               env={"PATH": f"{path}:{tools}" if path else tools})
 
