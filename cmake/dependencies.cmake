@@ -16,6 +16,7 @@ sluice_require(LIBEVENT "libevent >= 2.1;libevent_pthreads" libevent-dev)
 sluice_require(JANSSON "jansson >= 2.13" libjansson-dev)
 sluice_require(SODIUM libsodium libsodium-dev)
 sluice_require(INIH inih libinih-dev)
+sluice_require(XXHASH "libxxhash >= 0.8" libxxhash-dev)
 
 # Optional: cmocka decides whether tests are built unless SLUICE_TESTS says so.
 pkg_check_modules(CMOCKA QUIET IMPORTED_TARGET GLOBAL cmocka)

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sim/account.h"
 
-/* Experts that at least one token chose. */
+#include "kernels/abi/card_operands.h"
+#include "sim/kv_pages.h"
+#include "sim/seen.h"
+
+/* Experts that at least one token chose; without choices, all. */
 static uint32_t experts_in_use(const struct sim_step *step)
 {
     const struct card_choice *choice = step->aux;
     uint64_t seen[1024] = {0}; /* 65536 experts, the most that a slot table has */
     uint32_t n = 0;
+    if (!choice) return step->d->param[1];
     for (uint64_t i = 0; i < (uint64_t)step->d->tokens * step->d->param[0]; i++) {
         uint64_t bit = UINT64_C(1) << choice[i].expert % 64;
         n += !(seen[choice[i].expert / 64] & bit);
@@ -19,11 +24,55 @@ static uint32_t experts_in_use(const struct sim_step *step)
 static uint64_t positions_seen(const struct sim_step *step)
 {
     uint64_t n = 0;
+    for (uint32_t t = 0; t < step->d->tokens; t++) n += seen_count(seen_by(step, t));
+    return n;
+}
+
+/* KV_WRITE, ATTENTION and INDEX. */
+static void add_pages(struct sim_account *account, const struct sim_step *step)
+{
+    const struct card_descriptor *d = step->d;
+    const uint64_t key_bytes = kv_vector_bytes(d->format, d->cols);
+    if (d->opcode == CARD_OP_KV_WRITE) {
+        account->kv_bytes += (uint64_t)d->tokens * d->rows * (key_bytes + kv_vector_bytes(d->format, d->param[1]));
+        return;
+    }
+    const uint64_t seen = positions_seen(step);
+    if (d->opcode == CARD_OP_INDEX) {
+        account->kv_bytes += seen * key_bytes;
+        account->multiply_adds += seen * d->rows * ((uint64_t)d->cols + 1);
+        return;
+    }
+    const uint32_t values = card_attention_values(d, step->e);
+    const uint64_t value_bytes = sim_step_has(step, CARD_FLAG_LATENT) ? 0 : kv_vector_bytes(d->format, values);
+    account->kv_bytes += seen * d->param[2] * (key_bytes + value_bytes);
+    account->multiply_adds += seen * d->rows * ((uint64_t)d->cols + values);
+}
+
+/* SCAN and CONV: a state is read once for neighbouring tokens that share it, unless they start from zeros, and written. */
+static uint64_t states_moved(const struct sim_step *step)
+{
+    const struct card_batch_token *batch = sim_step_batch(step);
+    uint64_t n = 0;
     for (uint32_t t = 0; t < step->d->tokens; t++) {
-        uint32_t position = sim_step_batch(step)[t].position;
-        n += position + 1 - sim_step_first_seen(step, position);
+        const int first = t == 0 || batch[t].state != batch[t - 1].state;
+        if (first) n += batch[t].position != 0 ? 2 : 1;
     }
     return n;
+}
+
+static void add_states(struct sim_account *account, const struct sim_step *step)
+{
+    const struct card_descriptor *d = step->d;
+    const uint64_t width = d->param[1];
+    if (d->opcode == CARD_OP_CONV) {
+        account->kv_bytes += states_moved(step) * (width - 1) * d->cols * 4;
+        account->multiply_adds += (uint64_t)d->tokens * d->cols * width;
+        return;
+    }
+    const uint64_t state = (uint64_t)d->rows * d->cols * width;
+    account->kv_bytes += states_moved(step) * state * 4;
+    account->multiply_adds += 3 * state * d->tokens;
 }
 
 void sim_account_add(struct sim_account *account, const struct sim_step *step)
@@ -40,13 +89,11 @@ void sim_account_add(struct sim_account *account, const struct sim_step *step)
         account->weight_bytes += experts_in_use(step) * card_matrix_bytes(d->format, d->rows, d->cols);
         account->multiply_adds += matrix * d->tokens * d->param[0];
         break;
-    case CARD_OP_KV_WRITE: account->kv_bytes += 2 * matrix * d->tokens * card_kv_element_bytes(d->format); break;
-    case CARD_OP_ATTENTION: {
-        uint64_t seen = positions_seen(step);
-        account->kv_bytes += 2 * seen * d->param[2] * d->cols * card_kv_element_bytes(d->format);
-        account->multiply_adds += 2 * seen * matrix;
-        break;
-    }
+    case CARD_OP_KV_WRITE:
+    case CARD_OP_ATTENTION:
+    case CARD_OP_INDEX: add_pages(account, step); break;
+    case CARD_OP_SCAN:
+    case CARD_OP_CONV: add_states(account, step); break;
     default: break;
     }
 }

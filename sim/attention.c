@@ -1,222 +1,279 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* KV_WRITE and ATTENTION over paged keys and values. kernels/README.md is the spec of the order of operations. */
+/*
+ * ATTENTION over paged keys and values; kernels/README.md is the spec of the order of operations. Items are (run of
+ * tokens, KV head): a run is neighbouring tokens of one sequence, and a page is unpacked once for all of them.
+ */
 #include "kernels/abi/card_math.h"
+#include "kernels/abi/card_operands.h"
 #include "sim/internal.h"
 #include "sim/lanes.h"
+#include "sim/scores.h"
+#include "sim/seen.h"
 
 #include <string.h>
 
-/* Where token `position`'s page is in the layer's pool. */
-static size_t page_offset(const struct sim_step *step, uint32_t token, uint32_t page, uint32_t kv_heads)
-{
-    uint32_t number = sim_step_pages(step)[(size_t)sim_step_batch(step)[token].first_page + page];
-    return (size_t)number * card_page_bytes(step->d->format, kv_heads, step->d->cols);
-}
-
-/* ---- KV_WRITE: items are KV heads, so two tokens that name one slot write it in the order of the batch ---- */
-
-SIM_CLONES
-static void store_elements(uint8_t *to, const float *from, uint32_t n, unsigned format)
-{
-    if (format == CARD_FORMAT_F32) {
-        memcpy(to, from, (size_t)n * 4);
-        return;
-    }
-    uint32_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        uint16_t half[LANES];
-        for (unsigned l = 0; l < LANES; l++) half[l] = card_f32_to_f16(from[i + l]);
-        memcpy(to + (size_t)i * 2, half, sizeof half);
-    }
-    for (; i < n; i++) {
-        uint16_t half = card_f32_to_f16(from[i]);
-        memcpy(to + (size_t)i * 2, &half, 2);
-    }
-}
-
-static void kv_write_part(void *job, uint32_t begin, uint32_t end, unsigned worker)
-{
-    (void)worker;
-    const struct sim_step *step = job;
-    const struct card_descriptor *d = step->d;
-    const size_t element = card_kv_element_bytes(d->format);
-    const size_t values = (size_t)d->rows * CARD_PAGE_TOKENS * d->cols * element;
-    for (uint32_t t = 0; t < d->tokens; t++) {
-        uint32_t position = sim_step_batch(step)[t].position;
-        uint8_t *page = (uint8_t *)step->dst + page_offset(step, t, position / CARD_PAGE_TOKENS, d->rows);
-        for (uint32_t h = begin; h < end; h++) {
-            size_t from = ((size_t)t * d->rows + h) * d->cols;
-            size_t to = ((size_t)h * CARD_PAGE_TOKENS + position % CARD_PAGE_TOKENS) * d->cols * element;
-            store_elements(page + to, (const float *)step->src + from, d->cols, d->format);
-            store_elements(page + values + to, (const float *)step->weight + from, d->cols, d->format);
-        }
-    }
-}
-
-void sim_kv_write(struct pool *pool, const struct sim_step *step, void *scratch)
-{
-    (void)scratch;
-    uint64_t work = 4ull * step->d->tokens * step->d->cols;
-    pool_run(pool, step->d->rows, sim_grain(work), kv_write_part, (void *)step);
-}
-
-/* ---- ATTENTION: items are (run of tokens, KV head) ---- */
-
-/* A run is neighbouring tokens of one sequence: a page is made floats once for all of them. */
 #define RUN_TOKENS 16u
 
-/* Running state of one query head of one token: largest score so far and the sum of exp(score - largest). */
-struct softmax {
-    float largest, sum;
+/* Shapes, and where things lie in a page and in a worker's scratch (bytes). */
+struct shape {
+    unsigned format;
+    int latent;
+    uint32_t key_dims, value_dims, kv_heads, group;
+    size_t key_bytes, value_bytes, page_bytes; /* blocks of one KV head */
+    size_t query_bytes;                        /* of one query made integers */
+    size_t values, states, queries, scratch;   /* unpacked keys lie at 0; scratch: all of a worker's */
 };
 
 struct attention {
     const struct sim_step *step;
-    uint8_t *scratch;     /* of all workers */
-    size_t scratch_bytes; /* of one */
-    uint32_t *run;        /* first token of each run, and one past the last token */
+    struct shape shape;
+    uint8_t *scratch; /* of all workers */
+    uint32_t *run;    /* first token of each run, and one past the last token */
 };
 
-/* Of one worker: keys and values of one page as floats, then the states of a run's heads. */
-static uint64_t worker_scratch(const struct card_descriptor *d)
+/* e: the extension or NULL. */
+static struct shape shape_of(const struct card_descriptor *d, const struct card_descriptor *e)
 {
-    uint64_t page = 2ull * CARD_PAGE_TOKENS * d->cols * sizeof(float);
-    uint64_t states = (uint64_t)RUN_TOKENS * (d->rows / d->param[2]) * sizeof(struct softmax);
-    return card_round_up(page + states, 64);
+    struct shape s = {.format = d->format, .key_dims = d->cols, .kv_heads = d->param[2]};
+    s.latent = (d->flags & CARD_FLAG_LATENT) != 0;
+    s.value_dims = card_attention_values(d, e);
+    s.group = d->rows / s.kv_heads;
+    s.key_bytes = (size_t)card_page_block_bytes(s.format, s.key_dims);
+    s.value_bytes = (size_t)card_page_block_bytes(s.format, s.value_dims);
+    s.page_bytes = (size_t)card_page_bytes(s.format, s.kv_heads, s.key_dims, s.latent ? 0 : s.value_dims);
+    s.query_bytes = query_bytes(s.format, s.key_dims);
+    s.values = (size_t)card_round_up(page_keys_bytes(s.format, s.key_dims), 64);
+    s.states = s.values + (size_t)CARD_PAGE_TOKENS * s.value_dims * sizeof(float);
+    s.queries = s.states + (size_t)RUN_TOKENS * s.group * sizeof(struct softmax);
+    s.scratch = (size_t)card_round_up(s.queries + (size_t)RUN_TOKENS * s.group * s.query_bytes, 64);
+    return s;
 }
 
 uint64_t sim_attention_scratch(const struct card_descriptor *d, unsigned threads)
 {
-    return worker_scratch(d) * threads + ((uint64_t)d->tokens + 1) * sizeof(uint32_t);
+    const struct shape shape = shape_of(d, card_extension(d));
+    return (uint64_t)shape.scratch * threads + ((uint64_t)d->tokens + 1) * sizeof(uint32_t);
 }
 
-/* Elements [from, to) as floats, in their place in `floats`; F32 pages are used where they lie. */
+/* ---- one query head on one page ---- */
+
+/* score = cap tanh(score / cap). All 32, as that vectorizes; only those seen are used. */
 SIM_CLONES
-static const float *page_floats(const uint8_t *page, unsigned format, size_t from, size_t to, float *floats)
+static void cap_scores(float score[CARD_PAGE_TOKENS], float cap)
 {
-    if (format == CARD_FORMAT_F32) return (const float *)(const void *)page;
-    const uint16_t *half = (const uint16_t *)(const void *)page;
-    size_t i = from;
-    for (; i + LANES <= to; i += LANES) {
-        for (unsigned l = 0; l < LANES; l++) floats[i + l] = card_f16_to_f32(half[i + l]);
-    }
-    for (; i < to; i++) floats[i] = card_f16_to_f32(half[i]);
-    return floats;
+    const float inverse = card_recip(cap);
+    for (uint32_t s = 0; s < CARD_PAGE_TOKENS; s++) score[s] = cap * card_tanh(score[s] * inverse);
 }
 
-/* Adds positions [from, to) of a page to one query head's softmax and weighted sum (acc[n]). */
+/* Adds one head's bias[2 reach + 1] by the distance of each position of the page to the token's own. */
+static void bias_scores(float score[CARD_PAGE_TOKENS], slot_set slots, const float *bias, uint32_t reach, uint32_t page,
+                        uint32_t own)
+{
+    for (uint32_t s = 0; s < CARD_PAGE_TOKENS; s++) {
+        if (!(slots >> s & 1)) continue;
+        int64_t distance = (int64_t)page * CARD_PAGE_TOKENS + s - own;
+        distance = distance > (int64_t)reach ? (int64_t)reach : distance;
+        distance = distance < -(int64_t)reach ? -(int64_t)reach : distance;
+        score[s] += bias[distance + (int64_t)reach];
+    }
+}
+
+/* acc[n] / sum, or zeros if nothing was seen. */
 SIM_CLONES
-static void attend_page(struct softmax *state, float *restrict acc, const float *query, const float *key,
-                        const float *value, uint32_t from, uint32_t to, uint32_t n, float scale)
+static void finish_head(float *acc, uint32_t n, float sum, int seen)
 {
-    float score[CARD_PAGE_TOKENS] = {0};
-    float largest = state->largest;
-    for (uint32_t s = from; s < to; s++) {
-        score[s] = lanes_dot(query, key + (size_t)s * n, n) * scale;
-        largest = score[s] > largest ? score[s] : largest;
-    }
-    /* Before the first finite score the sums are zeros, and -infinity - -infinity would spoil them. */
-    float rescale = state->largest == -CARD_INFINITY ? 0.0f : card_exp(state->largest - largest);
-    float sum = state->sum * rescale;
-    /* All 32, as that vectorizes; only those of [from, to) are used. */
-    for (uint32_t s = 0; s < CARD_PAGE_TOKENS; s++) score[s] = card_exp(score[s] - largest);
-    for (uint32_t s = from; s < to; s++) sum += score[s];
-    uint32_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        float lane[LANES];
-        for (unsigned l = 0; l < LANES; l++) lane[l] = acc[i + l] * rescale;
-        for (uint32_t s = from; s < to; s++) {
-            const float *v = value + (size_t)s * n + i;
-            for (unsigned l = 0; l < LANES; l++) lane[l] = card_fma(score[s], v[l], lane[l]);
-        }
-        memcpy(acc + i, lane, sizeof lane);
-    }
-    for (; i < n; i++) {
-        acc[i] *= rescale;
-        for (uint32_t s = from; s < to; s++) acc[i] = card_fma(score[s], value[(size_t)s * n + i], acc[i]);
-    }
-    state->largest = largest;
-    state->sum = sum;
-}
-
-/* The query heads of one KV head, of one token, over page p of its sequence; key and value: the page as floats. */
-static void attend_token(const struct sim_step *step, uint32_t token, uint32_t kv_head, uint32_t p, const float *key,
-                         const float *value, struct softmax *state)
-{
-    const struct card_descriptor *d = step->d;
-    const uint32_t n = d->cols, group = d->rows / d->param[2], start = p * CARD_PAGE_TOKENS;
-    const uint32_t position = sim_step_batch(step)[token].position, first = sim_step_first_seen(step, position);
-    const size_t head = (size_t)token * d->rows + (size_t)kv_head * group;
-    if (position < start || first >= start + CARD_PAGE_TOKENS) return;
-    const uint32_t from = first > start ? first - start : 0;
-    const uint32_t to = position - start < CARD_PAGE_TOKENS ? position - start + 1 : CARD_PAGE_TOKENS;
-    for (uint32_t h = 0; h < group; h++) {
-        attend_page(&state[h], (float *)step->dst + (head + h) * n, (const float *)step->src + (head + h) * n, key,
-                    value, from, to, n, sim_step_float(step, 1));
+    const float inverse = card_recip(sum);
+    for (uint32_t i = 0; i < n; i += LANES) {
+        float pad[LANES], lane[LANES];
+        const float *from = lanes_at(acc + i, n - i, pad);
+        for (unsigned l = 0; l < LANES; l++) lane[l] = card_select(seen, one_nan(from[l] * inverse), 0.0f);
+        lanes_put(acc + i, lane, n - i);
     }
 }
 
-/* First and last position that a run's tokens see. */
-static void run_span(const struct sim_step *step, uint32_t begin, uint32_t end, uint32_t *first, uint32_t *last)
+/* ---- runs ---- */
+
+/* One run on one KV head. The query heads are numbered through the run: (token - begin) * group + head of the group. */
+struct run {
+    const struct attention *job;
+    uint32_t begin, end, kv_head;
+    uint8_t *scratch; /* of this worker */
+    struct softmax *state;
+    struct seen seen[RUN_TOKENS];
+    int any[RUN_TOKENS]; /* whether the token saw something */
+};
+
+/* A page of the run's sequence, unpacked. */
+struct page {
+    uint32_t number; /* in the sequence */
+    struct page_keys key;
+    struct kv_floats value;
+};
+
+/* Index of a query head among the heads of the step. */
+static size_t head_index(const struct run *run, uint32_t token, uint32_t head)
 {
-    *first = UINT32_MAX;
-    *last = 0;
-    for (uint32_t t = begin; t < end; t++) {
-        const uint32_t position = sim_step_batch(step)[t].position, seen = sim_step_first_seen(step, position);
-        *first = seen < *first ? seen : *first;
-        *last = position > *last ? position : *last;
-    }
+    return (size_t)token * run->job->step->d->rows + (size_t)run->kv_head * run->job->shape.group + head;
 }
 
-/* Tokens [begin, end) of one run for one KV head. */
-static void attend_run(const struct sim_step *step, uint32_t begin, uint32_t end, uint32_t kv_head, float *key_floats)
+static void *made_query(const struct run *run, uint32_t token, uint32_t head)
 {
-    const struct card_descriptor *d = step->d;
-    const uint32_t n = d->cols, kv_heads = d->param[2], group = d->rows / kv_heads;
-    const size_t elements = (size_t)CARD_PAGE_TOKENS * n, head_bytes = elements * card_kv_element_bytes(d->format);
-    float *value_floats = key_floats + elements;
-    struct softmax *state = (struct softmax *)(void *)(value_floats + elements);
-    uint32_t first, last;
-    run_span(step, begin, end, &first, &last);
-    for (uint32_t i = 0; i < (end - begin) * group; i++) state[i] = (struct softmax){.largest = -CARD_INFINITY};
-    for (uint32_t t = begin; t < end; t++) {
-        float *acc = (float *)step->dst + ((size_t)t * d->rows + (size_t)kv_head * group) * n;
-        memset(acc, 0, (size_t)group * n * sizeof *acc);
-    }
-    for (uint32_t p = first / CARD_PAGE_TOKENS; p <= last / CARD_PAGE_TOKENS; p++) {
-        const uint32_t start = p * CARD_PAGE_TOKENS;
-        const uint8_t *page = (const uint8_t *)step->weight + page_offset(step, begin, p, kv_heads);
-        const size_t from = first > start ? (size_t)(first - start) * n : 0;
-        const size_t to = last - start < CARD_PAGE_TOKENS ? (size_t)(last - start + 1) * n : elements;
-        const float *key = page_floats(page + kv_head * head_bytes, d->format, from, to, key_floats);
-        const float *value = page_floats(page + (kv_heads + kv_head) * head_bytes, d->format, from, to, value_floats);
-        for (uint32_t t = begin; t < end; t++) {
-            attend_token(step, t, kv_head, p, key, value, state + (size_t)(t - begin) * group);
+    const struct shape *shape = &run->job->shape;
+    const size_t i = (size_t)(token - run->begin) * shape->group + head;
+    return run->scratch + shape->queries + i * shape->query_bytes;
+}
+
+static void start_run(struct run *run)
+{
+    const struct sim_step *step = run->job->step;
+    const struct shape *shape = &run->job->shape;
+    const float *sinks = sim_step_e_has(step, CARD_FLAG_SINKS) ? step->e_src : NULL;
+    run->state = (struct softmax *)(void *)(run->scratch + shape->states);
+    for (uint32_t t = run->begin; t < run->end; t++) {
+        run->seen[t - run->begin] = seen_by(step, t);
+        run->any[t - run->begin] = 0;
+        for (uint32_t h = 0; h < shape->group; h++) {
+            const size_t head = head_index(run, t, h);
+            struct softmax *state = run->state + (size_t)(t - run->begin) * shape->group + h;
+            *state = (struct softmax){.largest = -CARD_INFINITY};
+            if (sinks) *state = (struct softmax){.largest = sinks[run->kv_head * shape->group + h], .sum = 1.0f};
+            memset((float *)step->dst + head * shape->value_dims, 0, shape->value_dims * sizeof(float));
+            query_make(shape->format, shape->key_dims, (const float *)step->src + head * shape->key_dims,
+                       made_query(run, t, h));
         }
     }
-    for (uint32_t i = 0; i < (end - begin) * group; i++) {
-        const size_t head = (size_t)(begin + i / group) * d->rows + (size_t)kv_head * group + i % group;
-        float *acc = (float *)step->dst + head * n;
-        const float inverse = card_recip(state[i].sum);
-        for (uint32_t k = 0; k < n; k++) acc[k] *= inverse;
+}
+
+static struct page read_page(const struct run *run, uint32_t number, slot_set slots)
+{
+    const struct sim_step *step = run->job->step;
+    const struct shape *shape = &run->job->shape;
+    const uint32_t first = sim_step_batch(step)[run->begin].first_page;
+    const uint8_t *at =
+        (const uint8_t *)step->weight + sim_step_pages(step)[(size_t)first + number] * shape->page_bytes;
+    const uint8_t *key = at + run->kv_head * shape->key_bytes;
+    const uint8_t *value = at + shape->kv_heads * shape->key_bytes + run->kv_head * shape->value_bytes;
+    float *floats = (float *)(void *)(run->scratch + shape->values);
+    struct page page = {.number = number};
+    page.key = page_keys_read(step, key, shape->key_dims, slots, run->scratch);
+    if (!shape->latent)
+        page.value = kv_read_floats(step->page_kernels, value, shape->format, shape->value_dims, shape->value_dims,
+                                    slots, floats);
+    else if (kv_is_integer(shape->format))
+        page.value =
+            kv_read_floats(step->page_kernels, key, shape->format, shape->key_dims, shape->value_dims, slots, floats);
+    else
+        page.value = page.key.floats;
+    return page;
+}
+
+/* Query heads of a run that meet a page together, by their numbers. */
+struct batch {
+    uint32_t n, number[PAGE_QUERIES];
+    slot_set slots[PAGE_QUERIES];
+};
+
+/* What changes a score after its product: the cap, then the bias. */
+static void adjust_scores(const struct run *run, const struct batch *batch, const struct page *page,
+                          float (*score)[CARD_PAGE_TOKENS])
+{
+    const struct sim_step *step = run->job->step;
+    const uint32_t group = run->job->shape.group, reach = sim_step_e_param(step, 2);
+    const float cap = step->e ? float_of_bits(step->e->param[0]) : 0.0f;
+    const float *bias = sim_step_e_has(step, CARD_FLAG_BIAS) ? step->e_weight : NULL;
+    for (uint32_t i = 0; i < batch->n; i++) {
+        if (cap != 0.0f) cap_scores(score[i], cap);
+        if (!bias) continue;
+        const size_t head = (size_t)run->kv_head * group + batch->number[i] % group;
+        const uint32_t own = sim_step_batch(step)[run->begin + batch->number[i] / group].position;
+        bias_scores(score[i], batch->slots[i], bias + head * (2 * (size_t)reach + 1), reach, page->number, own);
     }
 }
 
-static void attention_part(void *job, uint32_t begin, uint32_t end, unsigned worker)
+static void attend_batch(const struct run *run, const struct batch *batch, const struct page *page)
 {
-    const struct attention *attention = job;
-    const uint32_t kv_heads = attention->step->d->param[2];
-    float *scratch = (float *)(void *)(attention->scratch + worker * attention->scratch_bytes);
+    const struct sim_step *step = run->job->step;
+    const struct shape *shape = &run->job->shape;
+    struct queries queries = {.n = 0};
+    float *acc[PAGE_QUERIES], rescale[PAGE_QUERIES], score[PAGE_QUERIES][CARD_PAGE_TOKENS];
+    struct softmax *state[PAGE_QUERIES];
+    slot_set any = 0;
+    for (uint32_t i = 0; i < batch->n; i++) {
+        state[i] = run->state + batch->number[i];
+        const uint32_t token = run->begin + batch->number[i] / shape->group, h = batch->number[i] % shape->group;
+        const size_t head = head_index(run, token, h);
+        const float *x = (const float *)step->src + head * shape->key_dims;
+        queries_add(&queries, shape->format, shape->key_dims, x, made_query(run, token, h));
+        acc[i] = (float *)step->dst + head * shape->value_dims;
+        any |= batch->slots[i];
+    }
+    page_scores(&page->key, &queries, any, sim_step_float(step, 1), score);
+    if (step->e) adjust_scores(run, batch, page, score);
+    step->page_kernels->soften(state, rescale, batch->n, score, batch->slots);
+    step->page_kernels->weigh(acc, rescale, batch->n, (const float(*)[CARD_PAGE_TOKENS])score, batch->slots,
+                              page->value.at, page->value.stride, shape->value_dims);
+}
+
+/* All query heads of the run on one page, of which token i sees slots[i]. */
+static void attend_page(const struct run *run, const struct page *page, const slot_set slots[RUN_TOKENS])
+{
+    const uint32_t group = run->job->shape.group;
+    struct batch batch = {.n = 0};
+    for (uint32_t number = 0; number < (run->end - run->begin) * group; number++) {
+        if (slots[number / group] == 0) continue;
+        batch.number[batch.n] = number;
+        batch.slots[batch.n++] = slots[number / group];
+        if (batch.n < PAGE_QUERIES) continue;
+        attend_batch(run, &batch, page);
+        batch.n = 0;
+    }
+    if (batch.n) attend_batch(run, &batch, page);
+}
+
+static void attend_run(struct run *run)
+{
+    const struct shape *shape = &run->job->shape;
+    const uint32_t n = run->end - run->begin;
+    start_run(run);
+    for (;;) {
+        slot_set slots[RUN_TOKENS], all = 0;
+        uint32_t number = NO_PAGE;
+        for (uint32_t i = 0; i < n; i++) {
+            const uint32_t next = seen_page(&run->seen[i]);
+            number = next < number ? next : number;
+        }
+        if (number == NO_PAGE) break;
+        for (uint32_t i = 0; i < n; i++) {
+            slots[i] = seen_take(&run->seen[i], number);
+            all |= slots[i];
+        }
+        const struct page page = read_page(run, number, all);
+        attend_page(run, &page, slots);
+        for (uint32_t i = 0; i < n; i++) run->any[i] |= slots[i] != 0;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        float *acc = (float *)run->job->step->dst + head_index(run, run->begin + i, 0) * shape->value_dims;
+        for (uint32_t h = 0; h < shape->group; h++) {
+            finish_head(acc + (size_t)h * shape->value_dims, shape->value_dims,
+                        run->state[(size_t)i * shape->group + h].sum, run->any[i]);
+        }
+    }
+}
+
+static void attention_part(void *opaque, uint32_t begin, uint32_t end, unsigned worker)
+{
+    const struct attention *job = opaque;
+    struct run run = {.job = job, .scratch = job->scratch + worker * job->shape.scratch};
     for (uint32_t i = begin; i < end; i++) {
-        const uint32_t *run = attention->run + i / kv_heads;
-        attend_run(attention->step, run[0], run[1], i % kv_heads, scratch);
+        const uint32_t *first = job->run + i / job->shape.kv_heads;
+        run.begin = first[0];
+        run.end = first[1];
+        run.kv_head = i % job->shape.kv_heads;
+        attend_run(&run);
     }
 }
 
-/*
- * Cuts the step into runs. A token that sees pages which no neighbour of the run sees would read page numbers that were
- * not checked for the run's first token, so a run's first pages and positions ascend without gaps.
- */
+/* Cuts the step into runs; returns how many. The tokens of a run have one page table. */
 static uint32_t cut_runs(const struct sim_step *step, uint32_t *run)
 {
     const struct card_batch_token *batch = sim_step_batch(step);
@@ -233,10 +290,10 @@ static uint32_t cut_runs(const struct sim_step *step, uint32_t *run)
 void sim_attention(struct pool *pool, const struct sim_step *step, void *scratch)
 {
     const struct card_descriptor *d = step->d;
-    struct attention attention = {.step = step, .scratch = scratch, .scratch_bytes = worker_scratch(d)};
-    attention.run = (uint32_t *)(void *)(attention.scratch + attention.scratch_bytes * pool_threads(pool));
-    const uint32_t runs = cut_runs(step, attention.run);
-    uint64_t positions = (uint64_t)sim_step_batch(step)[d->tokens - 1].position + 1;
-    uint64_t work = 2 * positions * d->cols * (d->rows / d->param[2]) * (d->tokens / runs);
-    pool_run(pool, runs * d->param[2], sim_grain(work), attention_part, &attention);
+    struct attention job = {.step = step, .shape = shape_of(d, step->e), .scratch = scratch};
+    job.run = (uint32_t *)(void *)(job.scratch + job.shape.scratch * pool_threads(pool));
+    const uint32_t runs = cut_runs(step, job.run);
+    const uint64_t positions = seen_count(seen_by(step, d->tokens - 1)) + 1;
+    uint64_t work = positions * (job.shape.key_dims + job.shape.value_dims) * job.shape.group * (d->tokens / runs);
+    pool_run(pool, runs * job.shape.kv_heads, sim_grain(work), attention_part, &job);
 }

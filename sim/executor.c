@@ -1,20 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sim/executor.h"
 
+#include "host/base/float_mode.h"
 #include "sim/account.h"
 #include "sim/internal.h"
+#include "sim/mailbox.h"
 
 #include <stdlib.h>
 
 struct sim_executor {
     const struct sim_memory *memory;
     struct pool *pool;
+    tile_kernel *tile_kernel;
+    const struct page_kernels *page_kernels;
+    const char *simd; /* their name */
     struct sim_scratch scratch;
 };
 
 static const struct {
     sim_operation *run;
-    uint64_t (*scratch)(const struct card_descriptor *d, unsigned threads); /* optional: none */
+    sim_scratch_size *scratch; /* optional: none */
 } operations[CARD_OPCODE_END] = {
     [CARD_OP_NORM] = {.run = sim_norm},
     [CARD_OP_QUANTIZE] = {.run = sim_quantize},
@@ -22,18 +27,38 @@ static const struct {
     [CARD_OP_ROPE] = {.run = sim_rope},
     [CARD_OP_KV_WRITE] = {.run = sim_kv_write},
     [CARD_OP_ATTENTION] = {.run = sim_attention, .scratch = sim_attention_scratch},
-    [CARD_OP_ROUTER] = {.run = sim_router},
+    [CARD_OP_ROUTER] = {.run = sim_router, .scratch = sim_router_scratch},
     [CARD_OP_EXPERT_MATMUL] = {.run = sim_expert_matmul, .scratch = sim_expert_matmul_scratch},
     [CARD_OP_GLU] = {.run = sim_glu},
     [CARD_OP_EXPERT_SUM] = {.run = sim_expert_sum},
     [CARD_OP_GATHER] = {.run = sim_gather},
+    [CARD_OP_COPY] = {.run = sim_copy},
+    [CARD_OP_ADD] = {.run = sim_add},
+    [CARD_OP_SCALE] = {.run = sim_scale},
+    [CARD_OP_SOFT_CAP] = {.run = sim_soft_cap},
+    [CARD_OP_TOP_K] = {.run = sim_top_k},
+    [CARD_OP_INDEX] = {.run = sim_index, .scratch = sim_index_scratch},
+    [CARD_OP_SCAN] = {.run = sim_scan},
+    [CARD_OP_CONV] = {.run = sim_conv},
+    [CARD_OP_DECAY] = {.run = sim_decay},
+    [CARD_OP_EXPERT_SPREAD] = {.run = sim_expert_spread},
+    /* EXTENSION goes with the descriptor before it, PUBLISH and AWAIT are not computed: run_step. */
 };
 
-int sim_open(unsigned threads, const struct sim_memory *memory, struct sim_executor **out, struct error *err)
+int sim_open(unsigned threads, const char *simd, const struct sim_memory *memory, struct sim_executor **out,
+             struct error *err)
 {
+    const char *name;
+    tile_kernel *kernel = tile_kernel_find(simd, &name);
+    if (!kernel)
+        return error_set(err, ERROR_UNSUPPORTED,
+                         "simulator: no SIMD \"%s\" in this build or processor (generic always is)", simd);
     struct sim_executor *executor = calloc(1, sizeof *executor);
     if (!executor) return error_set(err, ERROR_NO_MEMORY, "simulator: no memory");
     executor->memory = memory;
+    executor->tile_kernel = kernel;
+    executor->page_kernels = page_kernels_find(name);
+    executor->simd = name;
     int rc = pool_open(threads, &executor->pool, err);
     if (rc) {
         free(executor);
@@ -53,6 +78,8 @@ void sim_close(struct sim_executor *executor)
 
 unsigned sim_threads(const struct sim_executor *executor) { return pool_threads(executor->pool); }
 
+const char *sim_simd(const struct sim_executor *executor) { return executor->simd; }
+
 static int reserve_scratch(struct sim_executor *executor, const struct card_descriptor *program, unsigned n,
                            struct error *err)
 {
@@ -70,20 +97,35 @@ static int reserve_scratch(struct sim_executor *executor, const struct card_desc
     return 0;
 }
 
+static int run_step(struct sim_executor *executor, const struct sim_step *step, struct error *err)
+{
+    int rc = sim_step_check(step, err);
+    if (rc) return rc;
+    switch (step->d->opcode) {
+    case CARD_OP_PUBLISH: sim_publish(step); return 0;
+    case CARD_OP_AWAIT: return sim_await(step, err);
+    default: operations[step->d->opcode].run(executor->pool, step, executor->scratch.block); return 0;
+    }
+}
+
 int sim_run(struct sim_executor *executor, const struct card_descriptor *program, unsigned n_descriptors,
             struct sim_account *account, struct error *err)
 {
     int rc = reserve_scratch(executor, program, n_descriptors, err);
+    if (rc) return rc;
+    const uint64_t mode = float_mode_enter(); /* the pool's threads are always in it */
     for (unsigned i = 0; i < n_descriptors && !rc; i++) {
+        if (program[i].opcode == CARD_OP_EXTENSION) continue;
         struct sim_step step;
         sim_step_find(&step, &program[i], executor->memory);
-        rc = sim_step_check(&step, err);
-        if (rc) {
+        step.tile_kernel = executor->tile_kernel;
+        step.page_kernels = executor->page_kernels;
+        rc = run_step(executor, &step, err);
+        if (rc)
             error_prefix(err, "descriptor %u (%s)", i, card_opcode_name(program[i].opcode));
-            break;
-        }
-        operations[program[i].opcode].run(executor->pool, &step, executor->scratch.block);
-        sim_account_add(account, &step);
+        else
+            sim_account_add(account, &step);
     }
+    float_mode_set(mode);
     return rc;
 }

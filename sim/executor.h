@@ -14,10 +14,15 @@
 
 struct sim_executor;
 
-/* threads as for pool_open. memory is borrowed until sim_close. */
-int sim_open(unsigned threads, const struct sim_memory *memory, struct sim_executor **out, struct error *err);
+/*
+ * threads as for pool_open. memory is borrowed until sim_close. simd: the name of a tile kernel (tile_kernels.h), NULL for the
+ * fastest; ERROR_UNSUPPORTED if this processor or build has it not.
+ */
+int sim_open(unsigned threads, const char *simd, const struct sim_memory *memory, struct sim_executor **out,
+             struct error *err);
 void sim_close(struct sim_executor *executor); /* NULL is allowed */
 unsigned sim_threads(const struct sim_executor *executor);
+const char *sim_simd(const struct sim_executor *executor); /* static */
 
 /*
  * Runs the program to its end and adds what it did to *account. ERROR_CARD names descriptor and table entry if a table

@@ -18,13 +18,17 @@ struct sim_scratch {
 /* An operation on resolved operands whose tables have been checked. scratch holds what its sim_*_scratch asked for. */
 typedef void sim_operation(struct pool *pool, const struct sim_step *step, void *scratch);
 
-sim_operation sim_norm, sim_quantize, sim_rope, sim_router, sim_glu, sim_expert_sum, sim_gather; /* vectors.c */
-sim_operation sim_kv_write, sim_attention;                                                       /* attention.c */
-sim_operation sim_matmul, sim_expert_matmul;                                                     /* matmul.c */
+sim_operation sim_norm, sim_quantize, sim_rope;                        /* vectors.c */
+sim_operation sim_glu, sim_add, sim_scale, sim_soft_cap, sim_decay;    /* elementwise.c */
+sim_operation sim_copy, sim_gather, sim_expert_sum, sim_expert_spread; /* rows.c */
+sim_operation sim_router, sim_top_k;                                   /* router.c */
+sim_operation sim_scan, sim_conv;                                      /* scan.c */
+sim_operation sim_kv_write, sim_attention, sim_index;                  /* attention files */
+sim_operation sim_matmul, sim_expert_matmul;                           /* matmul.c */
 
 /* Bytes of scratch that the descriptor needs with this many threads; UINT64_MAX if that overflows. */
-uint64_t sim_attention_scratch(const struct card_descriptor *d, unsigned threads);
-uint64_t sim_expert_matmul_scratch(const struct card_descriptor *d, unsigned threads);
+typedef uint64_t sim_scratch_size(const struct card_descriptor *d, unsigned threads);
+sim_scratch_size sim_router_scratch, sim_attention_scratch, sim_index_scratch, sim_expert_matmul_scratch;
 
 /* Items of `work` multiply-adds each that make a part worth another thread's attention. */
 static inline uint32_t sim_grain(uint64_t work)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The contract's sums over a vector (kernels/README.md): 16 lanes, lane l takes elements l, l + 16, ... in order by
- * fma, then a fixed tree. Plain loops over 16 that compilers turn into vector registers of any width.
+ * The contract's sums over a vector (kernels/README.md): 16 lanes, lane l takes elements l, l + 16, ... in order, by
+ * add or fma, then a fixed tree. And runs of up to 16 floats on their way from and to memory. Plain loops over 16 that
+ * compilers turn into vector registers of any width.
  */
 #ifndef SLUICE_SIM_LANES_H
 #define SLUICE_SIM_LANES_H
@@ -9,7 +10,9 @@
 #include "host/base/vector_clones.h"
 #include "kernels/abi/card_math.h"
 
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define LANES 16u
 
@@ -40,6 +43,38 @@ SIM_INLINE float lanes_dot(const float *restrict a, const float *restrict b, uin
     }
     for (uint32_t i = whole; i < n; i++) lane[i - whole] = card_fma(a[i], b[i], lane[i - whole]);
     return lanes_tree(lane);
+}
+
+SIM_INLINE float lanes_sum(const float *x, uint32_t n)
+{
+    float lane[LANES] = {0};
+    uint32_t whole = n / LANES * LANES;
+    for (uint32_t i = 0; i < whole; i += LANES) {
+        for (unsigned l = 0; l < LANES; l++) lane[l] += x[i + l];
+    }
+    for (uint32_t i = whole; i < n; i++) lane[i - whole] += x[i];
+    return lanes_tree(lane);
+}
+
+/* What is written as a float: every NaN becomes the one. */
+SIM_INLINE float one_nan(float x) { return card_select(x != x, CARD_NAN, x); }
+
+/* Where 16 floats can be read: at x, or if there are only n < 16, a copy of them and zeros in pad. */
+SIM_INLINE const float *lanes_at(const float *x, size_t n, float pad[LANES])
+{
+    if (n >= LANES) return x;
+    memset(pad, 0, LANES * sizeof *pad);
+    memcpy(pad, x, n * sizeof *pad);
+    return pad;
+}
+
+/* Writes the first n lanes; 16 or more: all. */
+SIM_INLINE void lanes_put(float *to, const float lane[LANES], size_t n)
+{
+    if (n >= LANES)
+        memcpy(to, lane, LANES * sizeof *lane);
+    else
+        memcpy(to, lane, n * sizeof *lane);
 }
 
 #endif

@@ -30,9 +30,12 @@ struct sim_memory {
     const void *context;
 };
 
-/* One bank "memory" of bytes (0: three quarters of what this host has available). Closed by sim_memory_close. */
-int sim_memory_open(struct sim_memory *memory, uint64_t bytes, sim_extent_fn *extent, const void *context,
-                    struct error *err);
+/*
+ * Banks (0: one; at most SIM_MAX_BANKS) of equal size, bytes (0: three quarters of what this host has available) in all,
+ * each rounded down to whole huge pages but never to none. Closed by sim_memory_close.
+ */
+int sim_memory_open(struct sim_memory *memory, unsigned banks, uint64_t bytes, sim_extent_fn *extent,
+                    const void *context, struct error *err);
 void sim_memory_close(struct sim_memory *memory);
 
 /* Gives a range back to the operating system; its content is undefined after. */

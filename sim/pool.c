@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sim/pool.h"
 
+#include "host/base/float_mode.h"
+
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -73,6 +75,7 @@ static void *work(void *argument)
 {
     struct worker *worker = argument;
     struct pool *pool = worker->pool;
+    (void)float_mode_enter(); /* for good: the thread ends with the pool */
     for (unsigned seen = 0;; seen++) {
         await_generation(pool, seen);
         if (pool->stop) return NULL;

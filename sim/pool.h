@@ -2,7 +2,8 @@
 /*
  * A pool of compute threads for one caller. A job is a range of items; every thread takes one contiguous part of it, so
  * which thread computes an item is fixed, and as an item never shares a sum with another, no bit depends on the count
- * of threads. Nothing is allocated after the pool is open.
+ * of threads. Nothing is allocated after the pool is open. Its threads compute in the card's float mode
+ * (host/base/float_mode.h); the caller, who computes too, enters it himself.
  */
 #ifndef SLUICE_SIM_POOL_H
 #define SLUICE_SIM_POOL_H

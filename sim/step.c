@@ -1,48 +1,85 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sim/step.h"
 
-#include <inttypes.h>
-#include <stddef.h>
+#include "kernels/abi/card_operands.h"
 
-static void *find(const struct sim_memory *memory, card_addr address, int used)
+#include <inttypes.h>
+
+/* ---- operands ---- */
+
+static void *find(const struct sim_memory *memory, const struct card_operand *operand)
 {
-    if (!used) return NULL;
-    return memory->bank[CARD_ADDR_BANK(address)].base + CARD_ADDR_OFFSET(address);
+    if (!operand->field) return NULL;
+    return memory->bank[CARD_ADDR_BANK(operand->address)].base + CARD_ADDR_OFFSET(operand->address);
 }
 
 void sim_step_find(struct sim_step *step, const struct card_descriptor *d, const struct sim_memory *memory)
 {
-    int weight = d->opcode != CARD_OP_QUANTIZE && d->opcode != CARD_OP_ROUTER && d->opcode != CARD_OP_EXPERT_SUM &&
-                 d->opcode != CARD_OP_GATHER;
-    int aux = d->opcode == CARD_OP_ROPE || d->opcode == CARD_OP_KV_WRITE || d->opcode == CARD_OP_ATTENTION ||
-              d->opcode == CARD_OP_EXPERT_MATMUL || d->opcode == CARD_OP_EXPERT_SUM || d->opcode == CARD_OP_GATHER ||
-              (d->opcode == CARD_OP_MATMUL && (d->flags & CARD_FLAG_BIAS));
+    struct card_operand operand[CARD_PLACES];
+    const struct card_descriptor *e = card_extension(d);
+    card_find_operands(d, e, operand);
     *step = (struct sim_step){
         .d = d,
-        .dst = find(memory, d->dst, 1),
-        .src = find(memory, d->src, d->opcode != CARD_OP_ROPE),
-        .weight = find(memory, d->weight, weight),
-        .aux = find(memory, d->aux, aux),
-        .aux_bytes = aux ? memory->extent(memory->context, d->aux) : 0,
+        .e = e,
+        .dst = find(memory, &operand[CARD_DST]),
+        .src = find(memory, &operand[CARD_SRC]),
+        .weight = find(memory, &operand[CARD_WEIGHT]),
+        .aux = find(memory, &operand[CARD_AUX]),
+        .e_dst = find(memory, &operand[CARD_E_DST]),
+        .e_src = find(memory, &operand[CARD_E_SRC]),
+        .e_weight = find(memory, &operand[CARD_E_WEIGHT]),
+        .e_aux = find(memory, &operand[CARD_E_AUX]),
         .memory = memory,
     };
+    if (step->aux) step->aux_bytes = memory->extent(memory->context, d->aux);
     /* A table ends where the result begins: what the operation writes must not change numbers already checked. */
-    if (aux && d->dst > d->aux && d->dst - d->aux < step->aux_bytes) step->aux_bytes = d->dst - d->aux;
+    if (step->aux && step->dst && d->dst > d->aux && d->dst - d->aux < step->aux_bytes) {
+        step->aux_bytes = d->dst - d->aux;
+    }
 }
 
-static int check_position(const struct sim_step *step, uint32_t token, struct error *err)
+/* ---- batch tables ---- */
+
+struct sim_span sim_step_seen(const struct sim_step *step, uint32_t token)
 {
-    uint32_t position = sim_step_batch(step)[token].position;
-    if (position < CARD_MAX_POSITIONS) return 0;
-    return error_set(err, ERROR_CARD, "batch table: token %u: position %u, a card counts to %u", token, position,
-                     CARD_MAX_POSITIONS - 1);
+    const struct card_batch_token *entry = sim_step_batch(step) + token;
+    struct sim_span span = {0, entry->visible};
+    if (step->d->opcode != CARD_OP_ATTENTION) return span;
+    const uint32_t window = step->d->param[3], chunk = sim_step_e_param(step, 1);
+    if (window && entry->position + 1 > window) span.from = entry->position + 1 - window;
+    if (chunk) {
+        const uint32_t first = entry->position / chunk * chunk;
+        if (first > span.from) span.from = first;
+        if (span.to > first && span.to - first > chunk) span.to = first + chunk;
+    }
+    return span;
+}
+
+static int check_token(const struct sim_step *step, uint32_t token, struct error *err)
+{
+    const struct card_batch_token *entry = sim_step_batch(step) + token;
+    const unsigned opcode = step->d->opcode;
+    if (entry->position >= CARD_MAX_POSITIONS) {
+        return error_set(err, ERROR_CARD, "batch table: token %u: position %u, a card counts to %u", token,
+                         entry->position, CARD_MAX_POSITIONS - 1);
+    }
+    if ((opcode == CARD_OP_ATTENTION || opcode == CARD_OP_INDEX) && entry->visible > CARD_MAX_POSITIONS) {
+        return error_set(err, ERROR_CARD, "batch table: token %u: %u positions visible, a card has %u", token,
+                         entry->visible, CARD_MAX_POSITIONS);
+    }
+    if ((opcode == CARD_OP_SCAN || opcode == CARD_OP_CONV) && entry->state >= step->d->param[0]) {
+        return error_set(err, ERROR_CARD, "batch table: token %u: state %u, the state pool has %u", token, entry->state,
+                         step->d->param[0]);
+    }
+    return 0;
 }
 
 /* Page table entries [from, to] of the token's sequence. */
 static int check_pages(const struct sim_step *step, uint32_t token, uint32_t from, uint32_t to, struct error *err)
 {
-    uint64_t first = sim_step_batch(step)[token].first_page;
-    uint64_t entries = step->aux_bytes / 4 - (uint64_t)step->d->tokens * 2;
+    const uint64_t first = sim_step_batch(step)[token].first_page;
+    const uint64_t batch_bytes = (uint64_t)step->d->tokens * sizeof(struct card_batch_token);
+    const uint64_t entries = step->aux_bytes > batch_bytes ? (step->aux_bytes - batch_bytes) / 4 : 0;
     if (first + to >= entries) {
         return error_set(err, ERROR_CARD,
                          "batch table: token %u: page entry %" PRIu64 " lies past the end of the table's allocation "
@@ -59,21 +96,61 @@ static int check_pages(const struct sim_step *step, uint32_t token, uint32_t fro
     return 0;
 }
 
+/* Sparse positions ascend, lie below `visible`, and each that is seen lies in a page. */
+static int check_sparse(const struct sim_step *step, uint32_t token, struct error *err)
+{
+    const uint32_t *position = sim_step_sparse(step, token);
+    const uint32_t n = step->e->param[3], visible = sim_step_batch(step)[token].visible;
+    const struct sim_span seen = sim_step_seen(step, token);
+    uint32_t checked = UINT32_MAX; /* the last page that is known to be good */
+    for (uint32_t i = 0; i < n; i++) {
+        if (i > 0 && position[i - 1] == CARD_NO_POSITION && position[i] == CARD_NO_POSITION) continue;
+        if (i > 0 && position[i] <= position[i - 1]) {
+            return error_set(err, ERROR_CARD, "sparse positions: token %u: %u after %u", token, position[i],
+                             position[i - 1]);
+        }
+        if (position[i] == CARD_NO_POSITION) continue;
+        if (position[i] >= visible) {
+            return error_set(err, ERROR_CARD, "sparse positions: token %u: position %u, %u are visible", token,
+                             position[i], visible);
+        }
+        const uint32_t page = position[i] / CARD_PAGE_TOKENS;
+        if (position[i] < seen.from || position[i] >= seen.to || page == checked) continue;
+        const int rc = check_pages(step, token, page, page, err);
+        if (rc) return rc;
+        checked = page;
+    }
+    return 0;
+}
+
+/* Positions whose pages the token needs: its own to write it, or all that it sees. */
+static struct sim_span positions_in_pages(const struct sim_step *step, uint32_t token)
+{
+    if (step->d->opcode != CARD_OP_KV_WRITE) return sim_step_seen(step, token);
+    const uint32_t position = sim_step_batch(step)[token].position;
+    return (struct sim_span){position, position + 1};
+}
+
 static int check_batch(const struct sim_step *step, struct error *err)
 {
     const struct card_batch_token *batch = sim_step_batch(step);
+    const unsigned opcode = step->d->opcode;
+    const int has_pages = opcode == CARD_OP_KV_WRITE || opcode == CARD_OP_ATTENTION || opcode == CARD_OP_INDEX;
     /* Neighbours are mostly of one sequence: what is checked for one need not be checked again for the next. */
     uint32_t sequence = 0, good_from = 1, good_to = 0;
     for (uint32_t t = 0; t < step->d->tokens; t++) {
-        int rc = check_position(step, t, err);
+        int rc = check_token(step, t, err);
         if (rc) return rc;
-        if (step->d->opcode == CARD_OP_ROPE) continue;
-        uint32_t last = batch[t].position / CARD_PAGE_TOKENS;
-        uint32_t first = last;
-        if (step->d->opcode == CARD_OP_ATTENTION) {
-            first = sim_step_first_seen(step, batch[t].position) / CARD_PAGE_TOKENS;
+        if (!has_pages) continue;
+        if (sim_step_sparse(step, t)) {
+            rc = check_sparse(step, t, err);
+            if (rc) return rc;
+            continue;
         }
-        int known = good_from <= good_to && batch[t].first_page == sequence && first >= good_from;
+        const struct sim_span seen = positions_in_pages(step, t);
+        if (seen.from >= seen.to) continue;
+        const uint32_t first = seen.from / CARD_PAGE_TOKENS, last = (seen.to - 1) / CARD_PAGE_TOKENS;
+        const int known = good_from <= good_to && batch[t].first_page == sequence && first >= good_from;
         if (known && last <= good_to) continue;
         rc = check_pages(step, t, known && first <= good_to ? good_to + 1 : first, last, err);
         if (rc) return rc;
@@ -84,25 +161,59 @@ static int check_batch(const struct sim_step *step, struct error *err)
     return 0;
 }
 
+/* ---- experts and rows ---- */
+
+static int check_expert(const struct sim_step *step, uint64_t i, struct error *err)
+{
+    const uint32_t expert = ((const struct card_choice *)step->aux)[i].expert;
+    if (expert < step->d->param[1]) return 0;
+    return error_set(err, ERROR_CARD, "choice %" PRIu64 ": expert %u, the slot table has %u", i, expert,
+                     step->d->param[1]);
+}
+
+static int check_choices(const struct sim_step *step, struct error *err)
+{
+    for (uint64_t i = 0; i < (uint64_t)step->d->tokens * step->d->param[0]; i++) {
+        const int rc = check_expert(step, i, err);
+        if (rc) return rc;
+    }
+    return 0;
+}
+
+static int check_slot(const struct sim_step *step, uint32_t expert, struct error *err)
+{
+    const struct card_descriptor *d = step->d;
+    const card_addr slot = ((const card_addr *)step->weight)[expert];
+    const struct card_operand matrix = card_matrix_operand("slot", slot, d->format, d->rows, d->cols, d->param[2]);
+    /* A matrix starts in one of the banks over which it is dealt. */
+    int lies = slot % matrix.align == 0 && (matrix.banks == 1 || CARD_ADDR_BANK(slot) < matrix.banks);
+    for (uint32_t k = 0; k < matrix.banks && lies; k++) {
+        const struct card_range part = card_operand_range(&matrix, k);
+        lies = part.bytes == 0 || sim_memory_at(step->memory, part.address, part.bytes);
+    }
+    if (lies) return 0;
+    return error_set(err, ERROR_CARD,
+                     "slot of expert %u: no matrix of %" PRIu64
+                     " bytes over %u banks can lie at bank %u offset 0x%" PRIx64
+                     " (outside every allocation, or not aligned)",
+                     expert, matrix.bytes, matrix.banks, CARD_ADDR_BANK(slot), (uint64_t)CARD_ADDR_OFFSET(slot));
+}
+
 static int check_slots(const struct sim_step *step, struct error *err)
 {
     const struct card_descriptor *d = step->d;
-    const struct card_choice *choice = step->aux;
-    const card_addr *slot = step->weight;
-    uint64_t bytes = card_matrix_bytes(d->format, d->rows, d->cols);
-    uint64_t align = d->format == CARD_FORMAT_F32 ? 4 : CARD_WORD_BYTES;
-    for (uint64_t i = 0; i < (uint64_t)d->tokens * d->param[0]; i++) {
-        uint32_t expert = choice[i].expert;
-        if (expert >= d->param[1]) {
-            return error_set(err, ERROR_CARD, "choice %" PRIu64 ": expert %u, the slot table has %u", i, expert,
-                             d->param[1]);
-        }
-        if (slot[expert] % align || !sim_memory_at(step->memory, slot[expert], bytes)) {
-            return error_set(err, ERROR_CARD,
-                             "slot of expert %u: no matrix of %" PRIu64 " bytes can lie at bank %u offset 0x%" PRIx64
-                             " (outside every allocation, or not aligned)",
-                             expert, bytes, CARD_ADDR_BANK(slot[expert]), (uint64_t)CARD_ADDR_OFFSET(slot[expert]));
-        }
+    const struct card_choice *choice = step->aux; /* NULL: each expert once */
+    const uint64_t uses = choice ? (uint64_t)d->tokens * d->param[0] : d->param[1];
+    uint64_t checked[1024] = {0}; /* 65536 experts, the most that a slot table has */
+    for (uint64_t i = 0; i < uses; i++) {
+        int rc = choice ? check_expert(step, i, err) : 0;
+        if (rc) return rc;
+        const uint32_t expert = choice ? choice[i].expert : (uint32_t)i;
+        const uint64_t bit = UINT64_C(1) << expert % 64;
+        if (checked[expert / 64] & bit) continue;
+        rc = check_slot(step, expert, err);
+        if (rc) return rc;
+        checked[expert / 64] |= bit;
     }
     return 0;
 }
@@ -123,8 +234,12 @@ int sim_step_check(const struct sim_step *step, struct error *err)
     switch (step->d->opcode) {
     case CARD_OP_ROPE:
     case CARD_OP_KV_WRITE:
-    case CARD_OP_ATTENTION: return check_batch(step, err);
+    case CARD_OP_ATTENTION:
+    case CARD_OP_INDEX:
+    case CARD_OP_SCAN:
+    case CARD_OP_CONV: return check_batch(step, err);
     case CARD_OP_EXPERT_MATMUL: return check_slots(step, err);
+    case CARD_OP_AWAIT: return check_choices(step, err);
     case CARD_OP_GATHER: return check_indexes(step, err);
     default: return 0;
     }

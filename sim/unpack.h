@@ -12,13 +12,14 @@
 
 typedef uint16_t u16x16 __attribute__((vector_size(32)));
 typedef int16_t i16x16 __attribute__((vector_size(32)));
+typedef int8_t i8x32 __attribute__((vector_size(32)));
 typedef uint32_t u32x8 __attribute__((vector_size(32)));
 typedef int32_t i32x8 __attribute__((vector_size(32)));
 
 /*
  * A block of up to 8 groups. q[g][2s + odd][half], lane 2r + k: column 4s + odd + 2k of group g in row 8 half + r,
- * minus the format's offset (8 for INT4, 32 for Q6_K), modulo 2^16. The weight is scale * q + minimum; scale[g] is of
- * group g, or scale[2g + i] of its i-th 16 columns (Q6_K).
+ * minus the format's offset (8 for INT4, 32 for Q6_K) or its code's value (MXFP4), modulo 2^16. The weight is
+ * scale * q + minimum; scale[g] is of group g, or scale[2g + i] of its i-th 16 columns (Q6_K).
  */
 struct unpacked_block {
     u16x16 q[8][16][2];
@@ -63,35 +64,69 @@ SIM_INLINE void unpack_group8(const uint8_t *words, u16x16 (*q)[2])
     }
 }
 
-/* Adds bit 4 of the columns of a Q5_K group: one u32 a row, bit c of column c. */
-SIM_INLINE void unpack_fifth_bits(const uint8_t *masks, u16x16 (*q)[2])
+/* Adds bit 4 of the columns of a Q5_K group: bit k of byte b of a row belongs to column 4k + b. */
+SIM_INLINE void unpack_fifth_bits(const uint8_t *bits, u16x16 (*q)[2])
 {
     for (unsigned half = 0; half < 2; half++) {
-        u32x8 mask;
-        memcpy(&mask, masks + 32 * half, sizeof mask);
-        for (unsigned p = 0; p < 16; p++) {
-            /* Columns c and c + 2 go to the two halves of a row's 32 bits. */
-            u32x8 bits = mask >> (p / 2 * 4 + p % 2);
-            q[p][half] |= (u16x16)((bits & 1) << 4 | (bits & 4) << 18);
+        u16x16 all;
+        memcpy(&all, bits + 32 * half, sizeof all);
+        for (unsigned k = 0; k < 8; k++) {
+            q[2 * k][half] |= (all >> k & 1) << 4;
+            q[2 * k + 1][half] |= (all >> (8 + k) & 1) << 4;
         }
     }
 }
 
-/* Adds bits 4 and 5 of the columns of a Q6_K group (one u64 a row, bits 2c and 2c + 1 of column c), subtracts 32. */
-SIM_INLINE void unpack_sixth_bits(const uint8_t *masks, u16x16 (*q)[2])
+/* Adds bits 4 and 5 of the columns of a Q6_K group (bits 2i, 2i + 1 of byte b of word j: column 16j + 4i + b), subtracts 32. */
+SIM_INLINE void unpack_sixth_bits(const uint8_t *bits, u16x16 (*q)[2])
 {
-    uint32_t part[2][CARD_TILE_ROWS]; /* columns 0..15 and 16..31 */
-    for (unsigned r = 0; r < CARD_TILE_ROWS; r++) {
-        memcpy(&part[0][r], masks + 8 * (size_t)r, 4);
-        memcpy(&part[1][r], masks + 8 * (size_t)r + 4, 4);
-    }
     for (unsigned half = 0; half < 2; half++) {
-        for (unsigned p = 0; p < 16; p++) {
-            u32x8 mask;
-            memcpy(&mask, &part[p / 8][8 * half], sizeof mask);
-            u32x8 bits = mask >> (2 * (p / 2 % 4 * 4 + p % 2));
-            q[p][half] = (q[p][half] | (u16x16)((bits & 3) << 4 | (bits & 0x30) << 16)) - 32;
+        for (unsigned k = 0; k < 8; k++) {
+            u16x16 all;
+            memcpy(&all, bits + 64 * (k / 4) + 32 * half, sizeof all);
+            q[2 * k][half] = (q[2 * k][half] | (all >> (2 * (k % 4)) & 3) << 4) - 32;
+            q[2 * k + 1][half] = (q[2 * k + 1][half] | (all >> (8 + 2 * (k % 4)) & 3) << 4) - 32;
         }
+    }
+}
+
+/* Codes of MXFP4 in the low halves of 32 bytes become twice their values. */
+SIM_INLINE void mxfp4_values(u16x16 *codes)
+{
+    const i8x32 all = (i8x32)*codes, code = all & 7;
+    /* 0 1 2 3 4, then 5, 6, 7 stand for 6, 8, 12. */
+    const i8x32 magnitude = code + ((code - 4) & (i8x32)(code > 4)) + ((i8x32)(code > 6) & 2);
+    const i8x32 sign = (i8x32)((all & 8) > 0);
+    *codes = (u16x16)((magnitude ^ sign) - sign);
+}
+
+/* As unpack_group4, of codes. */
+SIM_INLINE void unpack_codes(const uint8_t *words, u16x16 (*q)[2])
+{
+    for (unsigned j = 0; j < 4; j++) {
+        for (unsigned half = 0; half < 2; half++) {
+            u16x16 low;
+            memcpy(&low, words + CARD_WORD_BYTES * j + 32 * half, sizeof low);
+            u16x16 high = low >> 4 & 0x0f0f;
+            low &= 0x0f0f;
+            mxfp4_values(&low);
+            mxfp4_values(&high);
+            q[4 * j][half] = (u16x16)((i16x16)(low << 8) >> 8);
+            q[4 * j + 1][half] = (u16x16)((i16x16)low >> 8);
+            q[4 * j + 2][half] = (u16x16)((i16x16)(high << 8) >> 8);
+            q[4 * j + 3][half] = (u16x16)((i16x16)high >> 8);
+        }
+    }
+}
+
+SIM_INLINE void unpack_block128(const uint8_t *bytes, struct unpacked_block *block)
+{
+    for (unsigned g = 0; g < 4; g++) {
+        for (unsigned r = 0; r < CARD_TILE_ROWS; r++) {
+            const uint32_t exponent = bytes[CARD_TILE_ROWS * g + r]; /* the bits of 2^(exponent - 128) */
+            block->scale[g][r] = card_float(exponent < CARD_MXFP4_LEAST ? 0 : (exponent - 1) << 23);
+        }
+        unpack_codes(bytes + 64 + 256 * (size_t)g, block->q[g]);
     }
 }
 
@@ -138,6 +173,8 @@ SIM_INLINE void unpack_block(unsigned format, const uint8_t *bytes, struct unpac
 {
     if (card_block_cols(format) == 64)
         unpack_block64(format, bytes, block);
+    else if (card_block_cols(format) == 128)
+        unpack_block128(bytes, block);
     else
         unpack_block256(format, bytes, block);
 }

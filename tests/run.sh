@@ -19,7 +19,8 @@ while [ $# -gt 0 ]; do
 done
 
 need_packages $BUILD_PACKAGES libcmocka-dev curl jq ca-certificates procps python3 python3-venv clang clang-format libclang-rt-14-dev \
-    ocl-icd-opencl-dev opencl-headers pocl-opencl-icd oclgrind g++ make verilator yosys || exit 1
+    ocl-icd-opencl-dev opencl-headers pocl-opencl-icd oclgrind g++ make verilator yosys \
+    gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user || exit 1
 mkdir -p build/test-logs
 venv=build/venv
 if ! cmp -s tests/requirements.txt "$venv/installed.txt"; then
@@ -88,6 +89,7 @@ check hls-lint-refuses $python tests/lint/hls_lint_test.py
 check unit unit_tests release
 check unit-asan unit_tests asan
 check unit-tsan unit_tests tsan -R '^(engine|serve|card|sim)/'
+check aarch64 bash tests/aarch64/run.sh
 check logits-ref $python tests/models/check_logits.py $sluice --card ref
 check logits-sim $python tests/models/check_logits.py $sluice --card sim
 check logits-opencl $python tests/models/same_bits.py $sluice --cards sim,opencl
@@ -105,6 +107,7 @@ for fuzzer in build/fuzz/tests/fuzz/fuzz_*; do
     check "${name/_/-}" "$fuzzer" -max_total_time=$fuzz_seconds -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
         -artifact_prefix="build/fuzz/found/$name/" "build/fuzz/found/$name" "tests/fuzz/corpus/${name#fuzz_}"
 done
+if [ $long = yes ]; then check card-math-all env SLUICE_LONG=1 build/release/tests/unit_card_card_math_test; fi
 check rtl bash tests/rtl/run.sh build/release $rtl_operands
 check rtl-resources $python tests/rtl/resources.py --log build/test-logs/yosys.log
 check bitstream-build $python tests/bitstreams/build_test.py

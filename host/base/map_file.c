@@ -28,7 +28,16 @@ static const char *odd_kind(mode_t mode)
 
 int map_file_open(const char *path, struct map_file *map, struct error *err)
 {
+    int fd;
+    int status = map_file_open_kept(path, map, &fd, err);
+    if (status == 0) close(fd);
+    return status;
+}
+
+int map_file_open_kept(const char *path, struct map_file *map, int *out, struct error *err)
+{
     *map = (struct map_file){0};
+    *out = -1;
     /* O_NONBLOCK: opening a FIFO without a writer would wait for one. It does nothing to regular files. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0) return open_failed(path, errno, err);
@@ -56,6 +65,8 @@ int map_file_open(const char *path, struct map_file *map, struct error *err)
     }
     map->bytes = bytes;
     map->size = (size_t)about.st_size;
+    *out = fd;
+    return 0;
 done:
     close(fd);
     return status;
@@ -65,4 +76,13 @@ void map_file_close(struct map_file *map)
 {
     if (map->bytes) munmap((void *)(uintptr_t)map->bytes, map->size);
     *map = (struct map_file){0};
+}
+
+void map_file_forget(const struct map_file *map, const uint8_t *bytes, size_t n_bytes)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t begin = (size_t)(bytes - map->bytes), end = begin + n_bytes;
+    begin = (begin + page - 1) / page * page;
+    if (end < map->size) end = end / page * page;
+    if (begin < end) (void)madvise((void *)(uintptr_t)(map->bytes + begin), end - begin, MADV_DONTNEED);
 }

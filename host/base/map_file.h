@@ -22,6 +22,11 @@ struct map_file {
  * the text names path. On error *map is {0}. Never blocks on a FIFO.
  */
 int map_file_open(const char *path, struct map_file *map, struct error *err);
+/* The same, and *fd is the file's descriptor, which the caller closes; -1 on error. */
+int map_file_open_kept(const char *path, struct map_file *map, int *fd, struct error *err);
 void map_file_close(struct map_file *map); /* leaves {0}; a second call does nothing */
+
+/* The whole pages in this range of the mapping leave this process's memory; reading them again brings them back. */
+void map_file_forget(const struct map_file *map, const uint8_t *bytes, size_t n_bytes);
 
 #endif

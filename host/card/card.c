@@ -32,8 +32,10 @@ struct card {
     struct card_extents extents;
     struct card_info info;
     struct bank_allocator bank[CARD_MAX_BANKS];
-    struct card_counters counters;
-    card_event last_event;
+    uint64_t programs;
+    /* Also of the second thread that may write and read (card.h). */
+    _Atomic uint64_t bytes_to_card, bytes_from_card;
+    _Atomic card_event last_event;
     struct failure *failures; /* sorted by event */
     size_t n_failures, failures_capacity;
 };
@@ -134,7 +136,11 @@ void card_describe(const struct card *card, struct card_info *info)
 
 void card_count(const struct card *card, struct card_counters *counters)
 {
-    *counters = card->counters;
+    *counters = (struct card_counters){
+        .programs = card->programs,
+        .bytes_to_card = card->bytes_to_card,
+        .bytes_from_card = card->bytes_from_card,
+    };
     card->backend->ops->count(card->backend, counters);
 }
 
@@ -165,6 +171,39 @@ void card_free(struct card *card, card_addr address)
     if (address == 0 || bank >= card->info.n_banks) return;
     uint64_t bytes = bank_give(&card->bank[bank], CARD_ADDR_OFFSET(address));
     if (bytes && card->backend->ops->released) card->backend->ops->released(card->backend, address, bytes);
+}
+
+/* The lowest offset at which bytes are free in each of the first n_banks banks; 0 if there is none. */
+static uint64_t find_dealt(const struct card *card, unsigned n_banks, uint64_t bytes)
+{
+    uint64_t offset = 0;
+    for (unsigned b = 0, agreed = 0; agreed < n_banks; b = (b + 1) % n_banks) {
+        uint64_t next = bank_find(&card->bank[b], bytes, offset);
+        if (next == 0) return 0;
+        agreed = next == offset ? agreed + 1 : 1;
+        offset = next;
+    }
+    return offset;
+}
+
+int card_alloc_dealt(struct card *card, unsigned n_banks, uint64_t bytes, uint64_t *offset, struct error *err)
+{
+    *offset = 0;
+    if (n_banks == 0 || n_banks > card->info.n_banks)
+        return error_set(err, ERROR_BAD_ARGUMENT, "card memory: %u banks, this card has %u", n_banks,
+                         card->info.n_banks);
+    if (bytes == 0) return error_set(err, ERROR_BAD_ARGUMENT, "card memory: an allocation of 0 bytes");
+    uint64_t found = find_dealt(card, n_banks, bytes);
+    unsigned b = 0;
+    while (found != 0 && b < n_banks && bank_take_at(&card->bank[b], bytes, found) == 0) b++;
+    if (b == n_banks) {
+        *offset = found;
+        return 0;
+    }
+    while (b > 0) (void)bank_give(&card->bank[--b], found);
+    return error_set(err, ERROR_NO_MEMORY,
+                     "card memory: %u banks have no %" PRIu64 " bytes each that are free at one offset", n_banks,
+                     bytes);
 }
 
 /* ---- events ---- */
@@ -221,19 +260,20 @@ static const struct failure *failed_before(const struct card *card, const card_e
  * Ends a call: rc is the backend's. A failure of the work itself belongs to the event, if the caller takes one; it
  * comes back from card_wait.
  */
-static int finish(struct card *card, int rc, const struct error *error, card_event *done, struct error *err)
+static int finish(struct card *card, card_event event, int rc, const struct error *error, card_event *done,
+                  struct error *err)
 {
     struct error late = {0};
     if (!rc && !done && card->backend->ops->wait) {
-        rc = card->backend->ops->wait(card->backend, card->last_event, 0, &late);
+        rc = card->backend->ops->wait(card->backend, event, 0, &late);
         error = &late;
     }
     if (rc == ERROR_CARD && done) {
-        rc = keep_failure(card, card->last_event, error, err);
+        rc = keep_failure(card, event, error, err);
     } else if (rc) {
         error_set(err, rc, "%s", error->text);
     }
-    if (done) *done = rc ? 0 : card->last_event;
+    if (done) *done = rc ? 0 : event;
     return rc;
 }
 
@@ -267,8 +307,14 @@ int card_write(struct card *card, card_addr dst, const void *src, size_t bytes, 
     struct card_order order = {.after = after, .n_after = n_after};
     rc = start(card, &order, &error);
     if (!rc && bytes) rc = card->backend->ops->write(card->backend, &order, dst, src, bytes, &error);
-    if (!rc) card->counters.bytes_to_card += bytes;
-    return finish(card, rc, &error, done, err);
+    if (!rc) card->bytes_to_card += bytes;
+    return finish(card, order.event, rc, &error, done, err);
+}
+
+void *card_window(struct card *card, card_addr address, uint64_t bytes)
+{
+    if (!card->backend->ops->window || bytes == 0 || extent(card, address) < bytes) return NULL;
+    return card->backend->ops->window(card->backend, address, bytes);
 }
 
 int card_read(struct card *card, void *dst, card_addr src, size_t bytes, const card_event *after, unsigned n_after,
@@ -281,8 +327,8 @@ int card_read(struct card *card, void *dst, card_addr src, size_t bytes, const c
     struct card_order order = {.after = after, .n_after = n_after};
     rc = start(card, &order, &error);
     if (!rc && bytes) rc = card->backend->ops->read(card->backend, &order, dst, src, bytes, &error);
-    if (!rc) card->counters.bytes_from_card += bytes;
-    return finish(card, rc, &error, done, err);
+    if (!rc) card->bytes_from_card += bytes;
+    return finish(card, order.event, rc, &error, done, err);
 }
 
 int card_submit(struct card *card, const struct card_descriptor *program, unsigned n_descriptors,
@@ -291,6 +337,7 @@ int card_submit(struct card *card, const struct card_descriptor *program, unsign
     const struct card_check_limits limits = {
         .weight_formats = card->info.weight_formats,
         .kv_formats = card->info.kv_formats,
+        .n_banks = card->info.n_banks,
         .extent = extent,
         .context = card,
     };
@@ -301,8 +348,8 @@ int card_submit(struct card *card, const struct card_descriptor *program, unsign
     struct card_order order = {.after = after, .n_after = n_after};
     rc = start(card, &order, &error);
     if (!rc) rc = card->backend->ops->submit(card->backend, &order, program, n_descriptors, &error);
-    if (!rc) card->counters.programs++;
-    return finish(card, rc, &error, done, err);
+    if (!rc) card->programs++;
+    return finish(card, order.event, rc, &error, done, err);
 }
 
 int card_wait(struct card *card, card_event event, unsigned timeout_ms, struct error *err)

@@ -2,7 +2,13 @@
 /*
  * The one interface to a card. What is behind it (simulator, float reference, OpenCL, XRT) is chosen by name when the
  * card is opened and never shows again: the host writes memory, submits card programs (kernels/abi/card_program.h),
- * and waits. One thread owns a card; calls on one card must not overlap.
+ * and waits. One thread owns a card; calls on one card must not overlap, with one exception.
+ *
+ * The exception: PUBLISH and AWAIT let a program that runs talk with the host. For that one other thread may call
+ * card_write and card_read on the same card, with no events and done NULL, also while the owner is in card_submit (but
+ * not in card_alloc, card_free, card_reset or card_close), on what no running descriptor uses: it reads a mailbox once
+ * the mailbox's first word, a card_read of 4 bytes, says so, and writes a matrix and then its entry of the slot table, a
+ * card_write of 8 bytes, for an expert that has no slot.
  *
  * Four lifetimes: the backend (static), the card (open to close), an allocation (alloc to free or close), an event
  * (from the call that made it to the close of its card; waiting twice is allowed).
@@ -28,6 +34,7 @@ struct card_options {
     const char *device;    /* which device of a backend that has several; NULL: what the name says, or its first */
     unsigned threads;      /* compute threads of backends that run on this host; 0: one per core */
     uint64_t memory_bytes; /* 0: three quarters of what this host has available (sim, ref) or the device has (opencl) */
+    unsigned banks;        /* over which memory is divided evenly; 0: 1, or as many as the device needs (opencl) */
 };
 
 struct card_bank {
@@ -52,8 +59,8 @@ struct card_info {
 struct card_counters {
     uint64_t programs, descriptors;
     uint64_t bytes_to_card, bytes_from_card; /* DMA */
-    uint64_t weight_bytes, kv_bytes; /* read from card memory by MATMUL/EXPERT_MATMUL, moved by KV_WRITE/ATTENTION */
-    uint64_t multiply_adds;          /* of MATMUL, EXPERT_MATMUL and ATTENTION */
+    uint64_t weight_bytes, kv_bytes; /* matrices read; KV pages and states moved (sim/account.h says how counted) */
+    uint64_t multiply_adds;          /* of matrices, attention and states */
     uint64_t cycles;                 /* virtual time; 0 while the card has no clock */
 };
 
@@ -61,8 +68,9 @@ struct card_counters {
 typedef uint64_t card_event;
 
 /*
- * Opens the card that spec names: "sim", "ref", "opencl" (the first device that can be a card), "opencl:1" (the second
- * device). *out is owned by the caller: card_close.
+ * Opens the card that spec names: "sim", "sim:banks=4" (its memory in 4 banks), "sim:simd=avx2" (avx512, avx2, neon,
+ * generic: the instructions it computes with, the fastest unless asked otherwise), "ref", "opencl" (the first device that
+ * can be a card), "opencl:1" (the second device). *out is owned by the caller: card_close.
  * ERROR_NOT_FOUND for a backend that this build does not have (the message lists those it has); never falls back.
  */
 int card_open(const char *spec, const struct card_options *options, struct card **out, struct error *err);
@@ -84,6 +92,13 @@ int card_alloc(struct card *card, unsigned bank, uint64_t bytes, card_addr *out,
 void card_free(struct card *card, card_addr address);
 
 /*
+ * Room for matrices that are dealt over banks 0 to n_banks - 1 (card_layout.h): bytes in each of them, all at one offset.
+ * n_banks allocations, each of which goes back by card_free of its CARD_ADDR(bank, *offset). ERROR_NO_MEMORY if the
+ * banks have no such gap in common.
+ */
+int card_alloc_dealt(struct card *card, unsigned n_banks, uint64_t bytes, uint64_t *offset, struct error *err);
+
+/*
  * Copies between host and card. The host range is borrowed until *done is complete (card_wait). The range on the card
  * must lie in one allocation. after[0..n_after) are events that must be complete first. With done NULL the call waits,
  * and a failure of the work itself is the call's error.
@@ -92,6 +107,12 @@ int card_write(struct card *card, card_addr dst, const void *src, size_t bytes, 
                unsigned n_after, card_event *done, struct error *err);
 int card_read(struct card *card, void *dst, card_addr src, size_t bytes, const card_event *after, unsigned n_after,
               card_event *done, struct error *err);
+
+/*
+ * Where a range inside one allocation lies in this process, for as long as the allocation does; NULL where card memory is
+ * elsewhere. For filling it before any program uses it, also by other threads: what a card_write of the same would do.
+ */
+void *card_window(struct card *card, card_addr address, uint64_t bytes);
 
 /*
  * Runs a program after the given events. Every descriptor is checked first (operands inside their allocation, shapes,

@@ -56,6 +56,8 @@ struct card_backend_ops {
     int (*submit)(struct card_backend *backend, const struct card_order *order, const struct card_descriptor *program,
                   unsigned n_descriptors, struct error *err);
 
+    /* (optional: NULL) As card_window. */
+    void *(*window)(struct card_backend *backend, card_addr address, uint64_t bytes);
     /* (optional: calls have finished when they return) As card_wait. */
     int (*wait)(struct card_backend *backend, card_event event, unsigned timeout_ms, struct error *err);
     /* (optional: nothing to do) The range was freed; its content may go. */

@@ -35,18 +35,41 @@ static int grow(struct bank_allocator *bank)
     return 0;
 }
 
-int bank_take(struct bank_allocator *bank, uint64_t bytes, uint64_t *offset)
+/* Index of the first range that ends behind offset. */
+static size_t first_behind(const struct bank_allocator *bank, uint64_t offset)
 {
-    if (bytes == 0 || bytes > bank->bytes || rounded(bytes) > bank->bytes - bank->taken) return ERROR_NO_MEMORY;
-    uint64_t start = FIRST_OFFSET;
     size_t at = 0;
-    while (at < bank->n && bank->range[at].offset - start < rounded(bytes)) start = end_of(&bank->range[at++]);
-    if (!range_fits(start, rounded(bytes), bank->bytes) || grow(bank)) return ERROR_NO_MEMORY;
+    while (at < bank->n && end_of(&bank->range[at]) <= offset) at++;
+    return at;
+}
+
+uint64_t bank_find(const struct bank_allocator *bank, uint64_t bytes, uint64_t start)
+{
+    if (bytes == 0 || bytes > bank->bytes || rounded(bytes) > bank->bytes - bank->taken) return 0;
+    if (start < FIRST_OFFSET) start = FIRST_OFFSET;
+    start = rounded(start);
+    size_t at = first_behind(bank, start);
+    while (at < bank->n && (bank->range[at].offset < start || bank->range[at].offset - start < rounded(bytes)))
+        start = end_of(&bank->range[at++]);
+    return range_fits(start, rounded(bytes), bank->bytes) ? start : 0;
+}
+
+int bank_take_at(struct bank_allocator *bank, uint64_t bytes, uint64_t offset)
+{
+    if (grow(bank)) return ERROR_NO_MEMORY;
+    size_t at = first_behind(bank, offset);
     memmove(&bank->range[at + 1], &bank->range[at], (bank->n - at) * sizeof bank->range[0]);
-    bank->range[at] = (struct bank_range){.offset = start, .bytes = bytes};
+    bank->range[at] = (struct bank_range){.offset = offset, .bytes = bytes};
     bank->n++;
     bank->taken += rounded(bytes);
-    *offset = start;
+    return 0;
+}
+
+int bank_take(struct bank_allocator *bank, uint64_t bytes, uint64_t *offset)
+{
+    uint64_t found = bank_find(bank, bytes, 0);
+    if (found == 0 || bank_take_at(bank, bytes, found)) return ERROR_NO_MEMORY;
+    *offset = found;
     return 0;
 }
 

@@ -28,6 +28,12 @@ void bank_clear(struct bank_allocator *bank);                /* frees all; the a
 /* Takes bytes (at least 1): ERROR_NO_MEMORY if no gap is large enough or the host has no memory for the entry. */
 int bank_take(struct bank_allocator *bank, uint64_t bytes, uint64_t *offset);
 
+/* The first offset from `start` on that bank_take_at would take (start 0: of the whole bank); 0 if there is none. */
+uint64_t bank_find(const struct bank_allocator *bank, uint64_t bytes, uint64_t start);
+
+/* Takes bytes at an offset that bank_find gave: ERROR_NO_MEMORY if the host has no memory for the entry. */
+int bank_take_at(struct bank_allocator *bank, uint64_t bytes, uint64_t offset);
+
 /* Frees the range that starts at offset: its size, or 0 if none starts there. */
 uint64_t bank_give(struct bank_allocator *bank, uint64_t offset);
 

@@ -8,7 +8,8 @@ int host_memory_open(struct host_memory_card *card, const struct card_backend_op
                      const struct card_options *options, const struct card_extents *extents, struct error *err)
 {
     card->base.ops = ops;
-    return sim_memory_open(&card->memory, options->memory_bytes, extents->extent, extents->context, err);
+    return sim_memory_open(&card->memory, options->banks, options->memory_bytes, extents->extent, extents->context,
+                           err);
 }
 
 void host_memory_close(struct host_memory_card *card) { sim_memory_close(&card->memory); }
@@ -36,13 +37,34 @@ static int lost(struct error *err)
     return error_set(err, ERROR_INTERNAL, "card memory: range outside an allocation");
 }
 
+/*
+ * A word that a running program polls, or writes for the host to poll, moves as one: released after what was written
+ * before it, acquired before what is read after it (sim/mailbox.h).
+ */
+static int write_word(uint8_t *to, const void *src, size_t bytes)
+{
+    uint64_t word;
+    if (bytes != sizeof word || (uintptr_t)to % sizeof word != 0) return 0;
+    memcpy(&word, src, sizeof word);
+    __atomic_store_n((uint64_t *)(void *)to, word, __ATOMIC_RELEASE);
+    return 1;
+}
+
+static int read_word(void *dst, const uint8_t *from, size_t bytes)
+{
+    if (bytes != sizeof(uint32_t) || (uintptr_t)from % sizeof(uint32_t) != 0) return 0;
+    const uint32_t word = __atomic_load_n((const uint32_t *)(const void *)from, __ATOMIC_ACQUIRE);
+    memcpy(dst, &word, sizeof word);
+    return 1;
+}
+
 int host_memory_write(struct card_backend *backend, const struct card_order *order, card_addr dst, const void *src,
                       size_t bytes, struct error *err)
 {
     (void)order;
     uint8_t *to = sim_memory_at(&host_memory_of(backend)->memory, dst, bytes);
     if (!to) return lost(err);
-    memcpy(to, src, bytes);
+    if (!write_word(to, src, bytes)) memcpy(to, src, bytes);
     return 0;
 }
 
@@ -52,8 +74,13 @@ int host_memory_read(struct card_backend *backend, const struct card_order *orde
     (void)order;
     const uint8_t *from = sim_memory_at(&host_memory_of(backend)->memory, src, bytes);
     if (!from) return lost(err);
-    memcpy(dst, from, bytes);
+    if (!read_word(dst, from, bytes)) memcpy(dst, from, bytes);
     return 0;
+}
+
+void *host_memory_window(struct card_backend *backend, card_addr address, uint64_t bytes)
+{
+    return sim_memory_at(&host_memory_of(backend)->memory, address, bytes);
 }
 
 void host_memory_released(struct card_backend *backend, card_addr address, uint64_t bytes)

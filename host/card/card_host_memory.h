@@ -32,6 +32,7 @@ int host_memory_write(struct card_backend *backend, const struct card_order *ord
                       size_t bytes, struct error *err);
 int host_memory_read(struct card_backend *backend, const struct card_order *order, void *dst, card_addr src,
                      size_t bytes, struct error *err);
+void *host_memory_window(struct card_backend *backend, card_addr address, uint64_t bytes);
 void host_memory_released(struct card_backend *backend, card_addr address, uint64_t bytes);
 
 #endif

@@ -62,7 +62,7 @@ char *opencl_cache_folder(void);
 int opencl_probe(cl_context context, cl_command_queue queue, cl_program program, const char *device_name,
                  struct error *err);
 
-/* ---- running: opencl_launch.c ---- */
+/* ---- running: opencl_launch.c, opencl_operations.c, opencl_checks.c ---- */
 
 enum opencl_kernel {
     KERNEL_NORM,
@@ -74,16 +74,27 @@ enum opencl_kernel {
     KERNEL_GATHER,
     KERNEL_KV_WRITE,
     KERNEL_ATTENTION,
+    KERNEL_COPY,
+    KERNEL_ADD,
+    KERNEL_SCALE,
+    KERNEL_SOFT_CAP,
+    KERNEL_TOP_K,
+    KERNEL_INDEX,
+    KERNEL_SCAN,
+    KERNEL_CONV,
+    KERNEL_DECAY,
+    KERNEL_EXPERT_SPREAD,
+    KERNEL_PUBLISH,
     KERNEL_CHECK_BATCH,
     KERNEL_CHECK_SLOTS,
     KERNEL_CHECK_INDEXES,
     KERNEL_FOLLOW,
     KERNEL_MATMUL_F32,
     KERNEL_EXPERT_F32,
-    KERNEL_MATMUL_1,                       /* by enum card_format, INT4 to Q6_K: one token */
-    KERNEL_MATMUL_8 = KERNEL_MATMUL_1 + 7, /* up to 8 tokens a group */
-    KERNEL_EXPERT = KERNEL_MATMUL_8 + 7,
-    KERNEL_COUNT = KERNEL_EXPERT + 7,
+    KERNEL_MATMUL_1,                       /* by enum card_format, INT4 to MXFP4: one token */
+    KERNEL_MATMUL_8 = KERNEL_MATMUL_1 + 8, /* up to 8 tokens a group */
+    KERNEL_EXPERT = KERNEL_MATMUL_8 + 8,
+    KERNEL_COUNT = KERNEL_EXPERT + 8,
 };
 
 #define OPENCL_STATUS_WORDS 16u /* the first of kernels/opencl/prelude.cl's STATUS_* is word 0 */
@@ -98,6 +109,8 @@ struct opencl_machine {
     cl_mem status[OPENCL_SLOTS]; /* of each program in flight */
     cl_mem ranges;               /* allocations: pairs of address and bytes, for check_slots */
     unsigned n_ranges;
+    cl_mem scratch; /* of one operation after the other; NULL until one needs it */
+    uint64_t scratch_bytes;
     const struct card_extents *extents;
 };
 
@@ -108,15 +121,20 @@ struct opencl_account {
     uint64_t descriptors, weight_bytes, kv_bytes, multiply_adds;
 };
 
-/* Enqueues the kernels of a checked program, in order. status: the program's slot, already zero. */
+/*
+ * Enqueues the kernels of a checked program's descriptors from `first` on, in order, up to the end or to an AWAIT, whose
+ * table of choices it has checked; *next is that one's index, or n_descriptors. status: the program's slot, already
+ * zero. What lies before a PUBLISH is flushed with it.
+ */
 int opencl_enqueue(struct opencl_machine *machine, unsigned slot, const struct card_descriptor *program,
-                   unsigned n_descriptors, struct opencl_account *account, struct error *err);
+                   unsigned n_descriptors, unsigned first, unsigned *next, struct opencl_account *account,
+                   struct error *err);
 
 /* Enqueues: the program of `slot` does not run if that of `earlier` failed. */
 int opencl_enqueue_follow(struct opencl_machine *machine, unsigned slot, unsigned earlier, struct error *err);
 
-/* 0, or the failure that a status tells, named by descriptor. opcode: of the descriptor that failed. */
-#define OPENCL_FOLLOWS 7u /* STATUS_KIND of a program that did not run because of an earlier one */
-int opencl_status_error(const uint32_t status[OPENCL_STATUS_WORDS], unsigned opcode, struct error *err);
+/* 0, or the failure that a status tells, named by descriptor. */
+int opencl_status_error(const uint32_t status[OPENCL_STATUS_WORDS], const struct card_descriptor *program,
+                        unsigned n_descriptors, struct error *err);
 
 #endif

@@ -62,9 +62,6 @@ int opencl_check_facts(const struct opencl_facts *facts, struct error *err)
         return refuse(facts, "float32 does not round to nearest (CL_FP_ROUND_TO_NEAREST)", err);
     }
     if (!(facts->single & CL_FP_INF_NAN)) return refuse(facts, "float32 has no infinity and NaN (CL_FP_INF_NAN)", err);
-    if (!(facts->single & CL_FP_DENORM)) {
-        return refuse(facts, "float32 has no subnormal numbers (CL_FP_DENORM), which the arithmetic keeps", err);
-    }
     if (facts->work_group_size < OPENCL_WORK_GROUP) {
         snprintf(text, sizeof text, "a work-group has %zu items at most, needed are %u", facts->work_group_size,
                  OPENCL_WORK_GROUP);

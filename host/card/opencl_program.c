@@ -11,7 +11,8 @@
 
 extern const char sluice_opencl_source[], sluice_opencl_source_end[];
 
-#define OPTIONS "-cl-std=CL1.2 -w" /* no warnings: some drivers print them */
+/* Subnormals are flushed (kernels/README.md); no warnings, as some drivers print them. */
+#define OPTIONS "-cl-std=CL1.2 -cl-denorms-are-zero -w"
 #define MOST_BINARY_BYTES (64u << 20)
 
 const char *opencl_source(size_t *bytes)

@@ -4,7 +4,9 @@
  *   prefill  from the first step to the end of the last of BATCH prompts of -p tokens each, nothing sampled
  *   decode   BATCH sequences that start from one token each; from the step after the one that gave the last of them its first
  *            token to the end, -n steps of BATCH tokens
- * One run of each warms up and is not counted.
+ *   load     from before the file is opened until the engine is ready; and on to the first token of a one-token prompt
+ *   prefix   from the submission of a prompt to its first token: computed, then again from the pages that this left
+ * One run of each but load warms up and is not counted.
  */
 #include "host/base/memory.h"
 #include "host/cli/commands.h"
@@ -20,18 +22,20 @@
 
 struct bench_options {
     struct session_options session;
-    uint32_t n_prompt, n_decode, batch, repeat;
+    uint32_t n_prompt, n_decode, n_prefix, batch, repeat;
+    bool load, no_hash;
 };
 
 /* One measured window. */
 struct sample {
     double seconds;
-    uint64_t tokens, steps;
+    uint64_t tokens, steps, drafted, accepted;
     struct card_counters counters; /* differences over the window */
 };
 
 struct bench_run {
     uint32_t n_started, n_ended; /* sequences that gave a token; that ended */
+    uint32_t n_cached;           /* prompt tokens that came from the prefix cache */
     uint64_t n_tokens;
     struct error error; /* of the first sequence that failed; code 0: none */
 };
@@ -55,14 +59,14 @@ static int on_token(void *context, uint32_t token)
 static void on_end(void *context, enum finish_reason reason, const struct engine_usage *usage, const struct error *err)
 {
     struct bench_sequence *sequence = context;
-    (void)usage;
     sequence->run->n_ended++;
+    sequence->run->n_cached += usage->cached_tokens;
     if (reason == FINISH_ERROR && sequence->run->error.code == 0) sequence->run->error = *err;
 }
 
 /* Tokens are spread over the vocabulary, so that experts and pages see what a text would do to them. */
 static int submit_all(struct session *session, struct bench_sequence *sequences, uint32_t batch, uint32_t n_prompt,
-                      uint32_t max_tokens, struct error *err)
+                      uint32_t max_tokens, enum engine_prefix prefix, struct error *err)
 {
     uint32_t n_vocab = model_get_config(session->model)->n_vocab;
     uint32_t *prompt = memory_array(n_prompt, sizeof *prompt);
@@ -75,6 +79,7 @@ static int submit_all(struct session *session, struct bench_sequence *sequences,
             .n_prompt = n_prompt,
             .max_tokens = max_tokens,
             .ignore_eos = true,
+            .prefix = prefix,
             .sampling = {.top_p = 1},
             .callbacks = {.token = on_token, .end = on_end},
             .context = &sequences[i],
@@ -91,6 +96,8 @@ static void begin_window(const struct session *session, struct sample *sample)
     engine_count(session->engine, &counters);
     card_count(session->card, &sample->counters);
     sample->steps = counters.steps;
+    sample->drafted = counters.drafted_tokens;
+    sample->accepted = counters.accepted_tokens;
     sample->seconds = seconds_now();
 }
 
@@ -102,6 +109,8 @@ static void end_window(const struct session *session, struct sample *sample)
     engine_count(session->engine, &counters);
     card_count(session->card, &now);
     sample->steps = counters.steps - sample->steps;
+    sample->drafted = counters.drafted_tokens - sample->drafted;
+    sample->accepted = counters.accepted_tokens - sample->accepted;
     since->programs = now.programs - since->programs;
     since->bytes_to_card = now.bytes_to_card - since->bytes_to_card;
     since->bytes_from_card = now.bytes_from_card - since->bytes_from_card;
@@ -120,7 +129,7 @@ static int measure(struct session *session, uint32_t batch, uint32_t n_prompt, u
     struct bench_sequence *sequences = memory_array(batch, sizeof *sequences);
     if (!sequences) return error_set(err, ERROR_NO_MEMORY, "no host memory for %u sequences", batch);
     for (uint32_t i = 0; i < batch; i++) sequences[i].run = &run;
-    int status = submit_all(session, sequences, batch, n_prompt, max_tokens, err);
+    int status = submit_all(session, sequences, batch, n_prompt, max_tokens, PREFIX_COMPUTED, err);
     if (open) begin_window(session, sample);
     while (status == 0 && run.n_ended < batch) {
         if (engine_step(session->engine, err) < 0) status = err->code;
@@ -158,18 +167,19 @@ static int print_line(const struct session *session, const struct bench_options 
     card_describe(session->card, &info);
     engine_get_limits(session->engine, &limits);
     json_t *line = json_pack(
-        "{s:s, s:s, s:s, s:s, s:n, s:i, s:i, s:i, s:i, s:i, s:I, s:f, s:f, s:f, s:f, s:n, s:n, s:n}", "name", name,
+        "{s:s, s:s, s:s?, s:s, s:n, s:i, s:i, s:i, s:i, s:i, s:I, s:f, s:f, s:f, s:f, s:n, s:n, s:n}", "name", name,
         "model", model_name(session->model), "file_sha256", hash, "card", info.backend, "card_profile", "threads",
         (int)info.threads, "batch", (int)options->batch, "chunk", (int)limits.chunk, "context", (int)limits.context,
         "repeat", (int)options->repeat, "tokens", (json_int_t)median->tokens, "seconds", median->seconds,
         "tokens_per_s_wall", speed(median), "tokens_per_s_wall_min", speed(&samples[0]), "tokens_per_s_wall_max",
         speed(&samples[options->repeat - 1]), "tokens_per_s_virtual", "j_per_token", "bandwidth_fraction");
     json_t *counters =
-        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "steps", (json_int_t)median->steps, "programs",
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "steps", (json_int_t)median->steps, "programs",
                   (json_int_t)median->counters.programs, "bytes_to_card", (json_int_t)median->counters.bytes_to_card,
                   "bytes_from_card", (json_int_t)median->counters.bytes_from_card, "weight_bytes",
                   (json_int_t)median->counters.weight_bytes, "kv_bytes", (json_int_t)median->counters.kv_bytes,
-                  "multiply_adds", (json_int_t)median->counters.multiply_adds);
+                  "multiply_adds", (json_int_t)median->counters.multiply_adds, "drafted_tokens",
+                  (json_int_t)median->drafted, "accepted_tokens", (json_int_t)median->accepted);
     bool failed = !line || !counters || json_object_set(line, "counters", counters) < 0 ||
                   json_object_set_new(line, "revision", json_string(SLUICE_REVISION)) < 0 ||
                   json_dumpf(line, stdout, JSON_COMPACT | JSON_REAL_PRECISION(7)) < 0 || putchar('\n') == EOF ||
@@ -196,26 +206,111 @@ static int bench_one(struct session *session, const struct bench_options *option
     return status;
 }
 
+/* Seconds from the submission of a prompt to its first token. */
+static int time_first_token(struct session *session, uint32_t n_prompt, enum engine_prefix prefix, double *seconds,
+                            uint32_t *n_cached, struct error *err)
+{
+    struct bench_run run = {0};
+    struct bench_sequence sequence = {.run = &run};
+    double start = seconds_now();
+    int status = submit_all(session, &sequence, 1, n_prompt, 1, prefix, err);
+    *seconds = 0;
+    while (status == 0 && run.n_ended < 1) {
+        if (engine_step(session->engine, err) < 0) status = err->code;
+        if (run.n_started > 0 && *seconds <= 0) *seconds = seconds_now() - start;
+    }
+    if (status == 0 && run.error.code != 0) status = error_set(err, run.error.code, "%s", run.error.text);
+    if (status < 0) engine_close(session->engine), session->engine = NULL; /* no callback may outlive sequence */
+    *n_cached = run.n_cached;
+    return status;
+}
+
+/* hash: NULL if unknown. Takes line over; NULL: it could not be made. */
+static int print_times(const struct session *session, const char *hash, json_t *line, struct error *err)
+{
+    struct card_info info;
+    card_describe(session->card, &info);
+    bool failed = !line || json_object_set_new(line, "model", json_string(model_name(session->model))) < 0 ||
+                  json_object_set_new(line, "file_sha256", hash ? json_string(hash) : json_null()) < 0 ||
+                  json_object_set_new(line, "card", json_string(info.backend)) < 0 ||
+                  json_object_set_new(line, "threads", json_integer((json_int_t)info.threads)) < 0 ||
+                  json_object_set_new(line, "revision", json_string(SLUICE_REVISION)) < 0 ||
+                  json_dumpf(line, stdout, JSON_COMPACT | JSON_REAL_PRECISION(7)) < 0 || putchar('\n') == EOF ||
+                  fflush(stdout) != 0;
+    json_decref(line);
+    return failed ? error_set(err, ERROR_IO, "cannot write the result") : 0;
+}
+
+static int compare_seconds(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static int bench_prefix(struct session *session, const struct bench_options *options, const char *hash,
+                        struct error *err)
+{
+    uint32_t n = options->repeat, n_prompt = options->n_prefix + 1, none, n_cached = 0;
+    double *computed = memory_array((size_t)n + 1, sizeof *computed),
+           *cached = memory_array((size_t)n + 1, sizeof *cached);
+    int status = computed && cached ? 0 : error_set(err, ERROR_NO_MEMORY, "no host memory for the results");
+    for (uint32_t i = 0; i <= n && status == 0; i++) { /* the first warms up; its place is used again */
+        uint32_t place = i > 0 ? i - 1 : 0;
+        status = time_first_token(session, n_prompt, PREFIX_COMPUTED, &computed[place], &none, err);
+        if (status == 0) status = time_first_token(session, n_prompt, PREFIX_CACHED, &cached[place], &n_cached, err);
+    }
+    if (status == 0) {
+        qsort(computed, n, sizeof *computed, compare_seconds);
+        qsort(cached, n, sizeof *cached, compare_seconds);
+        json_t *line = json_pack("{s:s, s:i, s:i, s:i, s:f, s:f}", "name", "prefix", "repeat", (int)n, "prompt_tokens",
+                                 (int)n_prompt, "cached_tokens", (int)n_cached, "seconds_computed", computed[n / 2],
+                                 "seconds_cached", cached[n / 2]);
+        status = print_times(session, hash, line, err);
+    }
+    free(computed);
+    free(cached);
+    return status;
+}
+
+/* start: seconds_now() before the session was opened; ready: after. No hash: reading all of the file is no part of it. */
+static int bench_load(struct session *session, double start, double ready, struct error *err)
+{
+    double seconds;
+    uint32_t n_cached;
+    int status = time_first_token(session, 1, PREFIX_COMPUTED, &seconds, &n_cached, err);
+    if (status < 0) return status;
+    json_t *line = json_pack("{s:s, s:f, s:f}", "name", "load", "seconds", ready - start, "seconds_first_token",
+                             ready - start + seconds);
+    return print_times(session, NULL, line, err);
+}
+
 static int check_lengths(const struct session *session, const struct bench_options *options, struct error *err)
 {
     struct engine_limits limits;
     engine_get_limits(session->engine, &limits);
     uint32_t needed = options->n_prompt > options->n_decode + 2 ? options->n_prompt : options->n_decode + 2;
+    if (options->n_prefix > 0 && needed < options->n_prefix + 2) needed = options->n_prefix + 2;
     if (needed <= limits.context) return 0;
-    return error_set(err, ERROR_TOO_LARGE, "-p %u and -n %u need a context of %u tokens, it is %u (smaller -p, -n)",
-                     options->n_prompt, options->n_decode, needed, limits.context);
+    return error_set(err, ERROR_TOO_LARGE,
+                     "-p %u, -n %u and --prefix %u need a context of %u tokens, it is %u (give less, or a larger -c)",
+                     options->n_prompt, options->n_decode, options->n_prefix, needed, limits.context);
 }
 
 static int bench(const struct bench_options *options, struct error *err)
 {
     struct session session;
-    char hash[FILE_HASH_HEX];
+    char digits[FILE_HASH_HEX];
+    double start = seconds_now();
     int status = session_open(&options->session, false, true, &session, err);
     if (status < 0) return status;
+    double ready = seconds_now();
     status = check_lengths(&session, options, err);
-    if (status == 0) file_hash(model_file(session.model), hash);
+    if (status == 0 && options->load) status = bench_load(&session, start, ready, err);
+    if (status == 0 && !options->no_hash) model_hash(session.model, digits);
+    const char *hash = options->no_hash ? NULL : digits;
     if (status == 0 && options->n_prompt > 0) status = bench_one(&session, options, false, hash, err);
     if (status == 0 && options->n_decode > 0) status = bench_one(&session, options, true, hash, err);
+    if (status == 0 && options->n_prefix > 0) status = bench_prefix(&session, options, hash, err);
     session_close(&session);
     return status;
 }
@@ -228,16 +323,23 @@ static int run(const struct command *self, int argc, char **argv)
         {"prompt", 'p', OPTION_U32, &o.n_prompt, "N", "tokens of a prompt (default 128; 0: no prefill line)", 0,
          1 << 24},
         {"decode", 'n', OPTION_U32, &o.n_decode, "N", "tokens to decode (default 64; 0: no decode line)", 0, 1 << 24},
+        {"prefix", 0, OPTION_U32, &o.n_prefix, "N",
+         "time to first token after N tokens, computed and from the prefix cache (default 0: no line)", 0, 1 << 24},
+        {"load", 0, OPTION_FLAG, &o.load, NULL, "a line with the time to load and to a first token", 0, 0},
+        {"no-hash", 0, OPTION_FLAG, &o.no_hash, NULL, "leave out the file's hash, which reads all of it", 0, 0},
         {"batch", 'b', OPTION_U32, &o.batch, "N", "sequences at the same time (default 1)", 1, 1024},
         {"repeat", 'r', OPTION_U32, &o.repeat, "N", "measured runs; the median is printed (default 3)", 1, MAX_REPEAT},
         {"json", 0, OPTION_FLAG, &json, NULL, "JSON lines, as always", 0, 0},
         SESSION_OPTION_ROWS(&o.session),
+        SPECULATION_OPTION_ROWS(&o.session),
         {0},
     };
     int n_operands;
     int status = options_parse(self, table, argc, argv, &o.session.model_path, 1, &n_operands);
+    if (status < 0) status = session_check(self, &o.session);
     if (status >= 0) return status;
-    if (o.n_prompt == 0 && o.n_decode == 0) return usage_error(self, "-p 0 and -n 0 leave nothing to measure");
+    if (o.n_prompt == 0 && o.n_decode == 0 && o.n_prefix == 0 && !o.load)
+        return usage_error(self, "-p 0 and -n 0 leave nothing to measure");
     if (o.session.max_sequences < o.batch) o.session.max_sequences = o.batch;
 
     struct error err = {0};
@@ -247,7 +349,7 @@ static int run(const struct command *self, int argc, char **argv)
 
 const struct command command_bench = {
     .name = "bench",
-    .synopsis = "[MODEL] [-p N] [-n N] [-t THREADS] [-b BATCH]",
+    .synopsis = "[MODEL] [-p N] [-n N] [-t THREADS] [-b BATCH] [--prefix N] [--load]",
     .summary = "Measures the speed of prefill and decode.",
     .details =
         "Prints one JSON object per line: prefill of -p tokens for each of BATCH sequences, and -n decode steps of "

@@ -76,13 +76,37 @@ static struct inspection inspect_file(const struct gguf *file, bool all)
     return inspection;
 }
 
+/* Names every damaged tensor. -1 to go on, or the exit status. */
+static int verify_all(const struct slc *packed)
+{
+    int status = -1;
+    for (size_t i = 0; i < slc_n_tensors(packed); i++) {
+        struct error err = {0};
+        if (slc_verify(packed, slc_tensor_at(packed, i), &err) < 0) status = failure("inspect: %s", err.text);
+    }
+    return status;
+}
+
+const char *packed_format_name(unsigned format)
+{
+    static const char *const names[CARD_FORMAT_END] = {
+        [0] = "as source",           [CARD_FORMAT_F32] = "F32",
+        [CARD_FORMAT_INT4] = "INT4", [CARD_FORMAT_INT4_MIN] = "INT4_MIN",
+        [CARD_FORMAT_INT8] = "INT8", [CARD_FORMAT_INT8_MIN] = "INT8_MIN",
+        [CARD_FORMAT_Q4_K] = "Q4_K", [CARD_FORMAT_Q5_K] = "Q5_K",
+        [CARD_FORMAT_Q6_K] = "Q6_K", [CARD_FORMAT_MXFP4] = "MXFP4",
+    };
+    return format < CARD_FORMAT_END && names[format] ? names[format] : "unknown";
+}
+
 static int run(const struct command *self, int argc, char **argv)
 {
-    bool json = false, all = false, hash = false;
+    bool json = false, all = false, hash = false, verify = false;
     const struct option table[] = {
         {"json", 0, OPTION_FLAG, &json, NULL, "print one JSON object", 0, 0},
         {"all", 0, OPTION_FLAG, &all, NULL, "print every element of every array", 0, 0},
         {"hash", 0, OPTION_FLAG, &hash, NULL, "print the SHA-256 of the file too (reads all of it)", 0, 0},
+        {"verify", 0, OPTION_FLAG, &verify, NULL, "of a packed file: first compare every tensor with its hash", 0, 0},
         {0},
     };
     const char *operands[1] = {NULL};
@@ -92,24 +116,33 @@ static int run(const struct command *self, int argc, char **argv)
     if (n_operands == 0) return usage_error(self, "FILE is missing");
 
     struct gguf *file;
+    struct slc *packed;
     struct error err = {0};
-    if (gguf_open(operands[0], &file, &err) < 0) return failure("inspect: %s", err.text);
-    struct inspection inspection = inspect_file(file, all);
-    if (hash) file_hash(file, inspection.hash);
+    if (model_open_file(operands[0], &file, &packed, &err) < 0) return failure("inspect: %s", err.text);
+    if (verify && !packed) status = failure("inspect: %s: --verify: only packed files hold hashes", operands[0]);
+    if (verify && packed) status = verify_all(packed);
+    if (status >= 0) goto done;
+    struct inspection inspection = inspect_file(packed ? slc_file(packed) : file, all);
+    inspection.packed = packed;
+    if (hash && packed) digest_hex(slc_source_hash(packed), inspection.hash);
+    if (hash && !packed) file_hash(file, inspection.hash);
     status = 0;
     if (json)
         status = inspect_print_json(&inspection, &err);
     else
         inspect_print(&inspection);
     if (status == 0) status = finish_output(&err);
+    status = status < 0 ? failure("inspect: %s", err.text) : EXIT_DONE;
+done:
     gguf_close(file);
-    return status < 0 ? failure("inspect: %s", err.text) : EXIT_DONE;
+    slc_close(packed);
+    return status;
 }
 
 const struct command command_inspect = {
     .name = "inspect",
-    .synopsis = "FILE [--json] [--all] [--hash]",
-    .summary = "show what is in a GGUF file: hyperparameters, tokenizer, metadata, tensors",
+    .synopsis = "FILE [--json] [--all] [--hash] [--verify]",
+    .summary = "show what is in a GGUF or packed file: hyperparameters, tokenizer, metadata, tensors",
     .details = "FILE may be any part of a split model. Files of architectures and tensor types that this release\n"
                "cannot run are shown too. Long arrays are shortened unless --all is given.",
     .run = run,

@@ -16,9 +16,10 @@ struct logits_options {
     bool cached;
 };
 
-/* Where the main sequence's rows go. */
+/* Where the main sequence's rows go: those of positions [from, to) to the stream, the others nowhere. */
 struct rows {
     FILE *stream;
+    uint32_t from, to, n_cached;
     uint8_t *bytes; /* one row, little-endian */
     uint32_t n_vocab;
     bool write_failed, ended;
@@ -44,7 +45,7 @@ static int parse_tokens(const char *text, struct token_list *list, struct error 
 static void on_logits(void *context, uint32_t position, const float *logits)
 {
     struct rows *rows = context;
-    (void)position; /* rows come in order of position, each once */
+    if (position < rows->from || position >= rows->to) return; /* they come in order of position, each once */
     for (uint32_t i = 0; i < rows->n_vocab; i++) store_u32(rows->bytes + 4ull * i, bits_of_float(logits[i]));
     if (fwrite(rows->bytes, 4, rows->n_vocab, rows->stream) != rows->n_vocab) rows->write_failed = true;
 }
@@ -52,7 +53,7 @@ static void on_logits(void *context, uint32_t position, const float *logits)
 static void on_end(void *context, enum finish_reason reason, const struct engine_usage *usage, const struct error *err)
 {
     struct rows *rows = context;
-    (void)usage;
+    rows->n_cached = usage->cached_tokens;
     rows->ended = true;
     if (reason == FINISH_ERROR) rows->end_error = *err;
 }
@@ -85,8 +86,8 @@ static int submit_beside(struct engine *engine, uint32_t which, uint32_t n_vocab
 }
 
 /* Half of those beside stand before the main sequence in the step and half behind it. */
-static int run_sequences(const struct session *session, const struct logits_options *options,
-                         const struct token_list *tokens, struct rows *rows, struct error *err)
+static int run_once(const struct session *session, const struct logits_options *options,
+                    const struct token_list *tokens, enum engine_prefix prefix, struct rows *rows, struct error *err)
 {
     uint64_t id;
     int status = 0;
@@ -94,6 +95,7 @@ static int run_sequences(const struct session *session, const struct logits_opti
         .prompt = tokens->ids,
         .n_prompt = tokens->count,
         .ignore_eos = true,
+        .prefix = prefix,
         .sampling = {.top_p = 1},
         .callbacks = {.logits = on_logits, .end = on_end},
         .context = rows,
@@ -104,12 +106,33 @@ static int run_sequences(const struct session *session, const struct logits_opti
             status = submit_beside(session->engine, i, rows->n_vocab, (uint32_t)tokens->count, err);
     }
     if (status < 0) return status;
+    rows->ended = false;
     while (!rows->ended) {
         status = engine_step(session->engine, err);
         if (status < 0) return status;
     }
     if (rows->end_error.code != 0) return error_set(err, rows->end_error.code, "%s", rows->end_error.text);
     return 0;
+}
+
+/*
+ * The rows of all positions; with --cached in two runs, of which the second starts from what the first left in the
+ * prefix cache: the rows of the positions that it finds there are the first's, the others the second's.
+ */
+static int run_sequences(const struct session *session, const struct logits_options *options,
+                         const struct token_list *tokens, struct rows *rows, struct error *err)
+{
+    const uint32_t n = (uint32_t)tokens->count, n_cached = (n - 1) / CARD_PAGE_TOKENS * CARD_PAGE_TOKENS;
+    rows->to = options->cached ? n_cached : n;
+    int status = run_once(session, options, tokens, PREFIX_COMPUTED, rows, err);
+    if (status < 0 || !options->cached) return status;
+    rows->from = n_cached;
+    rows->to = n;
+    status = run_once(session, options, tokens, PREFIX_CACHED, rows, err);
+    if (status == 0 && rows->n_cached != n_cached)
+        return error_set(err, ERROR_INTERNAL, "--cached: %u tokens came from the cache, not %u", rows->n_cached,
+                         n_cached);
+    return status;
 }
 
 static int write_logits(const struct logits_options *options, const struct token_list *tokens, struct error *err)
@@ -146,18 +169,17 @@ static int run(const struct command *self, int argc, char **argv)
         {"tokens", 0, OPTION_TEXT, &o.tokens, "IDS", "the prompt as token numbers: 1,2,3", 0, 0},
         {"out", 0, OPTION_TEXT, &o.out, "FILE", "where the rows go; - is stdout", 0, 0},
         {"beside", 0, OPTION_U32, &o.beside, "N", "run N other sequences in the same steps", 0, 1023},
-        {"cached", 0, OPTION_FLAG, &o.cached, NULL, "take the prompt's prefix from the cache (needs a prefix cache)", 0,
-         0},
+        {"cached", 0, OPTION_FLAG, &o.cached, NULL, "run twice; the second time the prefix comes from the cache", 0, 0},
         SESSION_OPTION_ROWS(&o.session),
         {0},
     };
     int n_operands;
     int status = options_parse(self, table, argc, argv, &o.session.model_path, 1, &n_operands);
+    if (status < 0) status = session_check(self, &o.session);
     if (status >= 0) return status;
     if (!o.tokens) return usage_error(self, "--tokens is missing");
     if (!o.out) return usage_error(self, "--out is missing");
-    if (o.cached) return failure("logits: --cached: this build has no prefix cache");
-    if (!o.session.max_sequences) o.session.max_sequences = 1 + o.beside;
+    if (!o.session.max_sequences) o.session.max_sequences = (1 + o.beside) * (o.cached ? 2 : 1);
 
     struct error err = {0};
     struct token_list tokens = {0};
@@ -175,6 +197,6 @@ const struct command command_logits = {
     .summary = "Writes the logits of every position of a prompt.",
     .details = "Little-endian float32, one row of the vocabulary for each token of the prompt. The rows are the same "
                "bytes with any\n"
-               "--chunk, --threads and --beside; FILE appears only when it is whole.",
+               "--chunk, --threads and --beside, and with --cached; FILE appears only when it is whole.",
     .run = run,
 };

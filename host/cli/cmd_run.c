@@ -188,10 +188,12 @@ static int run(const struct command *self, int argc, char **argv)
         {"seed", 0, OPTION_U64, &sampling->seed, "N", "seed of the samples (default 0)", 0, 0},
         {"stats", 0, OPTION_FLAG, &o.generate.stats, NULL, "speed and times on stderr", 0, 0},
         SESSION_OPTION_ROWS(&o.session),
+        SPECULATION_OPTION_ROWS(&o.session),
         {0},
     };
     int n_operands;
     int status = options_parse(self, table, argc, argv, &o.session.model_path, 1, &n_operands);
+    if (status < 0) status = session_check(self, &o.session);
     if (status >= 0) return status;
     if (o.raw && !o.prompt) return usage_error(self, "--raw needs -p TEXT");
     if (o.raw && o.system) return usage_error(self, "--system needs the chat format, which --raw leaves out");

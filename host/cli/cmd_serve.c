@@ -6,7 +6,7 @@
 #include "host/serve/serve.h"
 
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 
 /* Standard output: whoever starts the server reads from it when and where it listens. If it is closed or full, the
  * server serves all the same and says it on stderr. */
@@ -25,15 +25,6 @@ static void print_log(void *context, const char *line)
     fprintf(stderr, "%s\n", line);
 }
 
-static bool find_kv_format(const char *name, unsigned *format)
-{
-    *format = 0;
-    if (!name) return true;
-    if (strcmp(name, "f16") == 0) *format = CARD_FORMAT_F16;
-    if (strcmp(name, "f32") == 0) *format = CARD_FORMAT_F32;
-    return *format != 0;
-}
-
 struct settings {
     struct session_options session;
     const char *host, *config;
@@ -49,6 +40,7 @@ static int read_settings(const struct command *self, int argc, char **argv, stru
     struct settings *s = settings;
     const struct option table[] = {
         SESSION_OPTION_ROWS(&s->session),
+        SPECULATION_OPTION_ROWS(&s->session),
         {"host", 0, OPTION_TEXT, &s->host, "ADDRESS", "address to listen on (default 127.0.0.1)", 0, 0},
         {"port", 0, OPTION_U32, &s->port, "N", "port to listen on; 0: a free one (default 8080)", 0, 65535},
         {"insecure-no-keys", 0, OPTION_FLAG, &s->without_keys, NULL,
@@ -71,10 +63,10 @@ static int read_settings(const struct command *self, int argc, char **argv, stru
         if (status >= 0) return status;
     }
     s->session.model_path = n_operands ? operand : model;
-    return -1;
+    return session_check(self, &s->session);
 }
 
-static int serve(const struct command *self, const struct settings *settings)
+static int serve(const struct settings *settings)
 {
     struct serve_options options = {
         .model_path = settings->session.model_path,
@@ -88,18 +80,20 @@ static int serve(const struct command *self, const struct settings *settings)
         .context = settings->session.context,
         .max_sequences = settings->session.max_sequences,
         .chunk = settings->session.chunk,
+        .kv_format = session_kv_format(&settings->session),
+        .lookup = session_lookup(&settings->session),
+        .draft_path = settings->session.draft_path,
         .queue_limit = settings->queue,
         .notice = print_notice,
         .access_log = settings->verbose ? print_log : NULL,
     };
     struct error err = {0};
-    if (settings->session.memory_mib > UINT64_MAX >> 20)
-        return usage_error(self, "--card-memory %llu: more than an address can name",
-                           (unsigned long long)settings->session.memory_mib);
-    if (!find_kv_format(settings->session.kv, &options.kv_format))
-        return usage_error(self, "--kv %s: f16 or f32 expected", settings->session.kv);
-    if (serve_run(&options, &err) < 0) return failure("serve: %s", err.text);
-    return EXIT_DONE;
+    char *cached;
+    int status = session_cached_path(&settings->session, false, &cached, &err);
+    if (cached) options.model_path = cached;
+    if (status == 0) status = serve_run(&options, &err);
+    free(cached);
+    return status < 0 ? failure("serve: %s", err.text) : EXIT_DONE;
 }
 
 static int run(const struct command *self, int argc, char **argv)
@@ -107,7 +101,7 @@ static int run(const struct command *self, int argc, char **argv)
     struct settings settings = {.host = "127.0.0.1", .port = SERVE_DEFAULT_PORT, .max_body = SERVE_DEFAULT_MAX_BODY};
     struct serve_config config = {0};
     int status = read_settings(self, argc, argv, &settings, &config);
-    if (status < 0) status = serve(self, &settings);
+    if (status < 0) status = serve(&settings);
     serve_config_free(&config);
     return status;
 }

@@ -1,20 +1,55 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/cli/file_hash.h"
 
+#include "host/model/slc.h"
+
 #include <sodium.h>
+#include <string.h>
+
+#define CHUNK_BYTES ((size_t)4 << 20)
 
 _Static_assert(FILE_HASH_HEX == 2 * crypto_hash_sha256_BYTES + 1, "two digits a byte, and the end");
+_Static_assert(FILE_HASH_BYTES == crypto_hash_sha256_BYTES && SLC_SOURCE_HASH_BYTES == FILE_HASH_BYTES, "one hash");
 
-void file_hash(const struct gguf *file, char hex[FILE_HASH_HEX])
+void file_digest(const struct gguf *file, uint8_t digest[FILE_HASH_BYTES])
 {
     crypto_hash_sha256_state state; /* needs no sodium_init: nothing random in it */
-    unsigned char digest[crypto_hash_sha256_BYTES];
     crypto_hash_sha256_init(&state);
     for (unsigned i = 0; i < gguf_n_parts(file); i++) {
         size_t n_bytes;
         const uint8_t *bytes = gguf_part_bytes(file, i, &n_bytes);
-        crypto_hash_sha256_update(&state, bytes, n_bytes);
+        for (size_t at = 0; at < n_bytes; at += CHUNK_BYTES) {
+            size_t n = n_bytes - at < CHUNK_BYTES ? n_bytes - at : CHUNK_BYTES;
+            crypto_hash_sha256_update(&state, bytes + at, n);
+            gguf_forget(file, bytes + at, n);
+        }
     }
     crypto_hash_sha256_final(&state, digest);
-    sodium_bin2hex(hex, FILE_HASH_HEX, digest, sizeof digest);
+}
+
+void digest_hex(const uint8_t digest[FILE_HASH_BYTES], char hex[FILE_HASH_HEX])
+{
+    sodium_bin2hex(hex, FILE_HASH_HEX, digest, FILE_HASH_BYTES);
+}
+
+void file_hash(const struct gguf *file, char hex[FILE_HASH_HEX])
+{
+    uint8_t digest[FILE_HASH_BYTES];
+    file_digest(file, digest);
+    digest_hex(digest, hex);
+}
+
+void model_hash(const struct model *model, char hex[FILE_HASH_HEX])
+{
+    if (model_packed(model))
+        digest_hex(slc_source_hash(model_packed(model)), hex);
+    else
+        file_hash(model_file(model), hex);
+}
+
+void text_hash(const char *text, char hex[FILE_HASH_HEX])
+{
+    uint8_t digest[FILE_HASH_BYTES];
+    crypto_hash_sha256(digest, (const unsigned char *)text, strlen(text));
+    digest_hex(digest, hex);
 }

@@ -51,10 +51,14 @@ static void print_stats(const struct engine_usage *usage, const struct stream *s
 {
     /* The first token comes out of the prompt's last step: decoding makes the others. */
     uint32_t decoded = usage->completion_tokens > 1 ? usage->completion_tokens - 1 : 0;
-    fprintf(stderr, "prompt: %u tokens in %.3f s, %.1f tokens/s\n", usage->prompt_tokens, usage->prefill_seconds,
-            rate(usage->prompt_tokens, usage->prefill_seconds));
+    fprintf(stderr, "prompt: %u tokens in %.3f s, %.1f tokens/s", usage->prompt_tokens, usage->prefill_seconds,
+            rate(usage->prompt_tokens - usage->cached_tokens, usage->prefill_seconds));
+    if (usage->cached_tokens > 0) fprintf(stderr, ", %u of them from the prefix cache", usage->cached_tokens);
+    fputc('\n', stderr);
     fprintf(stderr, "decode: %u tokens in %.3f s, %.1f tokens/s\n", decoded, usage->decode_seconds,
             rate(decoded, usage->decode_seconds));
+    if (usage->drafted_tokens > 0)
+        fprintf(stderr, "drafts: %u tokens, %u of them right\n", usage->drafted_tokens, usage->accepted_tokens);
     fprintf(stderr, "first token: %.3f s after the request", usage->queue_seconds + usage->prefill_seconds);
     if (stream->first_text_at > 0) fprintf(stderr, ", %.3f s after the start", stream->first_text_at - process_started);
     fputc('\n', stderr);

@@ -5,13 +5,15 @@
 
 #include "host/cli/file_hash.h"
 #include "host/model/gguf.h"
+#include "host/model/slc.h"
 
 struct type_total {
     uint64_t n_tensors, n_elements, n_bytes;
 };
 
 struct inspection {
-    const struct gguf *file;
+    const struct gguf *file;                        /* of a packed file: its source's header */
+    const struct slc *packed;                       /* NULL: a GGUF file */
     struct gguf_string architecture, name, licence; /* {0} if the file does not say */
     uint64_t n_elements, n_bytes;                   /* of all tensors */
     struct type_total type[GGUF_TENSOR_TYPE_END];
@@ -23,6 +25,9 @@ struct inspection {
 
 /* bits per element of all tensors; 0 without tensors. */
 double inspection_bits(const struct inspection *inspection);
+
+/* "INT4"; "as source" for 0; "unknown". Static storage. */
+const char *packed_format_name(unsigned format);
 
 /* True for "ARCHITECTURE.something": a hyperparameter. *rest is what follows the dot. */
 bool is_hyperparameter(const struct inspection *inspection, const struct gguf_key *key, struct gguf_string *rest);

@@ -5,6 +5,7 @@
  */
 #include "host/cli/inspect.h"
 #include "host/text/utf8.h"
+#include "kernels/abi/card_program.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -176,6 +177,27 @@ static json_t *json_types(const struct inspection *inspection)
     return types;
 }
 
+static json_t *json_packed(const struct slc *packed)
+{
+    char hex[FILE_HASH_HEX];
+    digest_hex(slc_source_hash(packed), hex);
+    const char *source = slc_source_name(packed);
+    json_t *tensors = json_array();
+    for (size_t i = 0; i < slc_n_tensors(packed); i++) {
+        const struct slc_tensor *tensor = slc_tensor_at(packed, i);
+        char hash[2 * SLC_HASH_BYTES + 1];
+        for (unsigned b = 0; b < SLC_HASH_BYTES; b++) snprintf(hash + 2 * b, 3, "%02x", tensor->hash[b]);
+        json_array_append_new(tensors,
+                              json_pack("{s:s, s:s, s:I, s:I, s:s}", "name", tensor->name, "format",
+                                        packed_format_name(tensor->format), "offset", (json_int_t)tensor->offset,
+                                        "bytes", (json_int_t)tensor->n_bytes, "hash", hash));
+    }
+    return json_pack("{s:i, s:i, s:I, s:o, s:s, s:o}", "version", (int)SLC_VERSION, "card_abi", (int)CARD_ABI_VERSION,
+                     "bytes", (json_int_t)slc_bytes(packed), "source",
+                     json_text((struct gguf_string){.bytes = source, .length = strlen(source)}), "source_sha256", hex,
+                     "tensors", tensors);
+}
+
 int inspect_print_json(const struct inspection *inspection, struct error *err)
 {
     const struct gguf *file = inspection->file;
@@ -193,6 +215,7 @@ int inspect_print_json(const struct inspection *inspection, struct error *err)
         "tokenizer", json_tokenizer(file), "metadata", json_metadata(inspection), "tensors", json_tensors(file),
         "types", json_types(inspection));
     if (!object) return error_set(err, ERROR_NO_MEMORY, "%s: out of memory for the JSON text", path);
+    if (inspection->packed) json_object_set_new(object, "packed", json_packed(inspection->packed));
     if (inspection->hash[0]) json_object_set_new(object, "sha256", json_string(inspection->hash));
     int failed = json_dumpf(object, stdout, JSON_INDENT(2));
     json_decref(object);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/cli/inspect.h"
 #include "host/cli/print_text.h"
+#include "kernels/abi/card_program.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -127,12 +128,22 @@ static void print_support(const struct inspection *inspection)
     printf("%-16s%s%s\n", "runs here", inspection->runs ? "yes" : "no: ", inspection->runs ? "" : reason);
 }
 
+static void print_packed(const struct slc *packed)
+{
+    char hex[FILE_HASH_HEX];
+    digest_hex(slc_source_hash(packed), hex);
+    printf("%-16s.slc version %u, card ABI %u, ", "format", SLC_VERSION, CARD_ABI_VERSION);
+    print_bytes(slc_bytes(packed));
+    printf("\n%-16s%s\n%-16s%s\n", "source", slc_source_name(packed), "source SHA-256", hex);
+}
+
 static void print_overview(const struct inspection *inspection)
 {
     const struct gguf *file = inspection->file;
     const char *path = gguf_path(file);
     print_line("file", (struct gguf_string){.bytes = path, .length = strlen(path)});
-    printf("%-16sGGUF version %" PRIu32 ", ", "format", gguf_version(file));
+    if (inspection->packed) print_packed(inspection->packed);
+    printf("%-16sGGUF version %" PRIu32 ", ", inspection->packed ? "packed from" : "format", gguf_version(file));
     if (gguf_n_parts(file) > 1) printf("%u parts, ", gguf_n_parts(file));
     print_bytes(gguf_file_bytes(file));
     putchar('\n');
@@ -145,7 +156,7 @@ static void print_overview(const struct inspection *inspection)
     print_bytes(inspection->n_bytes);
     printf(", %.2f bits per weight\n", inspection_bits(inspection));
     print_support(inspection);
-    if (inspection->hash[0]) printf("%-16s%s\n", "SHA-256", inspection->hash);
+    if (inspection->hash[0] && !inspection->packed) printf("%-16s%s\n", "SHA-256", inspection->hash);
 }
 
 static void print_hyperparameters(const struct inspection *inspection)
@@ -233,6 +244,18 @@ static void print_tensors(const struct inspection *inspection)
     }
 }
 
+static void print_packed_tensors(const struct slc *packed)
+{
+    printf("\npacked tensors (%zu)\n", slc_n_tensors(packed));
+    for (size_t i = 0; i < slc_n_tensors(packed); i++) {
+        const struct slc_tensor *tensor = slc_tensor_at(packed, i);
+        printf("  %-44s %-10s %14" PRIu64 " at %14" PRIu64 "  ", tensor->name, packed_format_name(tensor->format),
+               tensor->n_bytes, tensor->offset);
+        for (unsigned b = 0; b < SLC_HASH_BYTES; b++) printf("%02x", tensor->hash[b]);
+        putchar('\n');
+    }
+}
+
 static void print_types(const struct inspection *inspection)
 {
     printf("\ntypes\n  %-8s %8s %18s %18s %8s\n", "type", "tensors", "weights", "bytes", "share");
@@ -254,5 +277,6 @@ void inspect_print(const struct inspection *inspection)
     print_metadata(inspection);
     if (gguf_n_tensors(inspection->file) == 0) return;
     print_tensors(inspection);
+    if (inspection->packed) print_packed_tensors(inspection->packed);
     print_types(inspection);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/card/card.h"
 #include "host/cli/commands.h"
+#include "host/model/slc.h"
 #include "sluice_revision.h"
 
 #include <errno.h>
@@ -11,15 +12,15 @@
 #include <unistd.h>
 
 static const struct command *const commands[] = {
-    &command_run,        &command_serve,  &command_inspect, &command_tokenize,
-    &command_detokenize, &command_logits, &command_bench,   &command_cards,
+    &command_run,    &command_serve, &command_inspect, &command_tokenize, &command_detokenize,
+    &command_logits, &command_eval,  &command_bench,   &command_cards,    &command_pack,
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
 static int print_version(void)
 {
-    printf("sluice %s (revision %s)\ncard ABI %u\n.slc none (packed files come with a later release)\nbackends",
-           SLUICE_VERSION, SLUICE_REVISION, CARD_ABI_VERSION);
+    printf("sluice %s (revision %s)\ncard ABI %u\n.slc %u\nbackends", SLUICE_VERSION, SLUICE_REVISION, CARD_ABI_VERSION,
+           SLC_VERSION);
     for (const char *const *name = card_backends(); *name; name++) printf(" %s", *name);
     putchar('\n');
     return EXIT_DONE;
@@ -29,10 +30,11 @@ static int print_overview(void)
 {
     puts("usage: sluice COMMAND [options]\n\n"
          "Sluice runs open-weight language models on FPGA cards, and the same bits in a simulator.\n"
-         "MODEL is a GGUF file; left out, it is the demo model inside this program.\n\ncommands:");
+         "MODEL is a GGUF file or a packed one (.slc); left out, it is the demo model inside this "
+         "program.\n\ncommands:");
     for (int i = 0; i < N_COMMANDS; i++) printf("  %-12s %s\n", commands[i]->name, commands[i]->summary);
     puts("\n  sluice COMMAND --help   options of a command\n"
-         "  sluice --version        release, revision, card ABI, backends\n\n"
+         "  sluice --version        release, revision, card ABI, .slc version, backends\n\n"
          "Try: sluice run -p \"How do I list the cards?\"");
     return EXIT_DONE;
 }

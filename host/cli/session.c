@@ -1,45 +1,48 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/cli/session.h"
 
+#include "host/cli/pack_model.h"
 #include "host/cli/progress.h"
+#include "host/engine/kv_format.h"
 #include "host/experts/experts.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-static const char *kv_name(unsigned format)
+int session_check(const struct command *command, const struct session_options *options)
 {
-    return format == CARD_FORMAT_F16 ? "f16" : format == CARD_FORMAT_F32 ? "f32" : "unknown";
+    if (options->memory_mib > UINT64_MAX >> 20)
+        return usage_error(command, "--card-memory %llu: more MiB than an address can name",
+                           (unsigned long long)options->memory_mib);
+    if (options->kv && kv_format_find(options->kv) == 0)
+        return usage_error(command, "--kv %s: " KV_FORMAT_NAMES " expected", options->kv);
+    if (options->speculate && strcmp(options->speculate, "off") != 0 && !session_lookup(options))
+        return usage_error(command, "--speculate %s: lookup or off expected", options->speculate);
+    if (options->draft_path && options->speculate)
+        return usage_error(command, "--draft and --speculate: one way to guess tokens at a time");
+    return -1;
 }
 
-/* The page format that --kv names: 0 without --kv. int8 and int4 are names of the house that no card here has. */
-static int find_kv_format(const struct session_options *options, const struct card_info *info, unsigned *format,
-                          struct error *err)
+bool session_lookup(const struct session_options *options)
 {
-    static const struct {
-        const char *name;
-        unsigned format; /* 0: known, but in no card of this build */
-    } names[] = {{"f16", CARD_FORMAT_F16}, {"f32", CARD_FORMAT_F32}, {"int8", 0}, {"int4", 0}};
-    *format = 0;
-    if (!options->kv) return 0;
-    bool known = false;
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strcmp(options->kv, names[i].name) != 0) continue;
-        known = true;
-        *format = names[i].format;
-    }
-    if (*format != 0 && info->kv_formats & 1u << *format) return 0;
-    bool f16 = info->kv_formats & 1u << CARD_FORMAT_F16, f32 = info->kv_formats & 1u << CARD_FORMAT_F32;
-    return error_set(err, known ? ERROR_UNSUPPORTED : ERROR_BAD_ARGUMENT, "--kv %s: %s; the %s card has %s%s%s",
-                     options->kv, known ? "no such KV pages" : "not a page format", info->backend, f16 ? "f16" : "",
-                     f16 && f32 ? " and " : "", f32 ? "f32" : "");
+    return options->speculate && strcmp(options->speculate, "lookup") == 0;
+}
+
+unsigned session_kv_format(const struct session_options *options)
+{
+    return options->kv ? kv_format_find(options->kv) : 0;
+}
+
+int session_cached_path(const struct session_options *options, bool quiet, char **path, struct error *err)
+{
+    *path = NULL;
+    if (!options->cache_dir || !options->model_path) return 0;
+    return pack_cached(options->model_path, options->cache_dir, options->threads, quiet, path, err);
 }
 
 static int open_card(const struct session_options *options, struct session *session, struct error *err)
 {
-    if (options->memory_mib > UINT64_MAX >> 20)
-        return error_set(err, ERROR_BAD_ARGUMENT, "--card-memory %llu MiB is more than an address can name",
-                         (unsigned long long)options->memory_mib);
     const struct card_options card = {.threads = options->threads, .memory_bytes = options->memory_mib << 20};
     return card_open(options->card ? options->card : "sim", &card, &session->card, err);
 }
@@ -53,6 +56,13 @@ static int load(const struct session_options *options, bool quiet, struct sessio
     int status = experts_load(session->model, session->card, &load_options, &session->loaded, err);
     progress_end(&progress);
     return status;
+}
+
+static int load_drafts(const struct session_options *options, struct session *session, struct error *err)
+{
+    const struct draft_load_options drafts = {
+        .lookup = session_lookup(options), .model_path = options->draft_path, .threads = options->threads};
+    return draft_load(&drafts, session->model, session->card, &session->drafts, err);
 }
 
 static void print_conversion(const struct session *session)
@@ -80,8 +90,10 @@ static void print_choice(const struct session_options *options, const struct ses
         snprintf(why, sizeof why, "what card memory holds; the model has %u", trained);
     fprintf(stderr, "%s on %s (%s): context of %u tokens (%s), %u sequence%s, KV %s, %.1f MiB of pages\n",
             model_name(session->model), info.backend, info.name, limits.context, why, limits.max_sequences,
-            limits.max_sequences == 1 ? "" : "s", kv_name(limits.kv_format),
+            limits.max_sequences == 1 ? "" : "s", kv_format_name(limits.kv_format),
             (double)limits.n_pages * (double)limits.page_bytes / (1 << 20));
+    if (session->drafts.source && !limits.speculates)
+        fprintf(stderr, "no drafts: the states of %s cannot take a wrong token back\n", model_name(session->model));
 }
 
 int session_open(const struct session_options *options, bool need_tokenizer, bool quiet, struct session *session,
@@ -89,9 +101,16 @@ int session_open(const struct session_options *options, bool need_tokenizer, boo
 {
     struct card_info info;
     struct engine_options engine_options = {
-        .context = options->context, .max_sequences = options->max_sequences, .chunk = options->chunk};
+        .context = options->context,
+        .max_sequences = options->max_sequences,
+        .chunk = options->chunk,
+        .kv_format = session_kv_format(options),
+    };
     *session = (struct session){0};
-    int status = model_open(options->model_path, &session->model, err);
+    char *cached;
+    int status = session_cached_path(options, quiet, &cached, err);
+    if (status == 0) status = model_open(cached ? cached : options->model_path, &session->model, err);
+    free(cached);
     if (status < 0) goto failed;
     status = tokenizer_open(model_file(session->model), &session->tokenizer, err);
     if (status < 0) {
@@ -102,10 +121,13 @@ int session_open(const struct session_options *options, bool need_tokenizer, boo
     status = open_card(options, session, err);
     if (status < 0) goto failed;
     card_describe(session->card, &info);
-    status = find_kv_format(options, &info, &engine_options.kv_format, err);
+    status = kv_format_check(engine_options.kv_format, &info, err); /* before loading takes its time */
     if (status < 0) goto failed;
     status = load(options, quiet, session, err);
     if (status < 0) goto failed;
+    status = load_drafts(options, session, err);
+    if (status < 0) goto failed;
+    engine_options.draft = session->drafts.source;
     status = engine_open(session->loaded, session->tokenizer, &engine_options, &session->engine, err);
     if (status < 0) goto failed;
     if (!quiet) {
@@ -121,6 +143,7 @@ failed:
 void session_close(struct session *session)
 {
     engine_close(session->engine);
+    draft_load_close(&session->drafts);
     loaded_model_close(session->loaded);
     card_close(session->card);
     tokenizer_close(session->tokenizer);

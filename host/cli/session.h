@@ -4,20 +4,28 @@
 #define SLUICE_CLI_SESSION_H
 
 #include "host/cli/options.h"
+#include "host/engine/draft_load.h"
 #include "host/engine/engine.h"
 
 struct session_options {
     const char *model_path; /* NULL: the demo model */
     const char *card;       /* "sim" unless asked otherwise */
-    const char *kv;         /* NULL, "f16" or "f32" */
+    const char *kv;         /* NULL, or a name of kv_format.h */
+    const char *cache_dir;  /* NULL, or where packed files of GGUF models are kept */
     uint32_t threads;       /* 0: one per core */
     uint32_t context, max_sequences, chunk;
     uint64_t memory_mib; /* of a simulated card; 0: what the host has */
+
+    /* Of commands that answer: see SPECULATION_OPTION_ROWS. */
+    const char *speculate;  /* NULL, "off" or "lookup" */
+    const char *draft_path; /* NULL, or the model that drafts */
 };
 
 /* The rows of an option table for the common options, to stand first in a command's table. */
 #define SESSION_OPTION_ROWS(o)                                                                                          \
-    {"card", 0, OPTION_TEXT, &(o)->card, "NAME", "card to run on: sim, ref, opencl or opencl:N (default sim)", 0, 0},   \
+    {"card",     0,      OPTION_TEXT,                                                                                   \
+     &(o)->card, "NAME", "card to run on: sim, sim:banks=N, ref, opencl, opencl:N (default sim)",                       \
+     0,          0},                                                                                                    \
         {"threads", 't', OPTION_U32, &(o)->threads, "N", "compute threads of a simulated card (default: one per core)", \
          1,         256},                                                                                               \
         {"ctx", 'c', OPTION_U32, &(o)->context, "N", "tokens per sequence (default: what fits)", 1, 4294967295.0},      \
@@ -26,10 +34,24 @@ struct session_options {
          "N",        "sequences at the same time (default: what fits, at most 16)",                                     \
          1,          4096},                                                                                             \
         {"chunk", 0, OPTION_U32, &(o)->chunk, "N", "prompt tokens per step (default 256)", 1, 4096},                    \
-        {"kv", 0, OPTION_TEXT, &(o)->kv, "FORMAT", "KV pages in f16 or f32 (default f16; f32 on the ref card)", 0, 0},  \
+        {"kv", 0, OPTION_TEXT, &(o)->kv, "FORMAT", "KV pages in f16, int8, int4 or f32 (default f16; f32 on ref)",      \
+         0,    0},                                                                                                      \
+        {"cache-dir", 0, OPTION_TEXT, &(o)->cache_dir, "DIR", "pack MODEL once into DIR, and open that from then on",   \
+         0,           0},                                                                                               \
     {                                                                                                                   \
         "card-memory", 0, OPTION_U64, &(o)->memory_mib, "MIB",                                                          \
             "memory of a simulated card (default: what the host has)", 0, 0                                             \
+    }
+
+/* More rows, for commands that decode: drafts change their speed and nothing else. */
+#define SPECULATION_OPTION_ROWS(o)                                                                                     \
+    {"speculate", 0,                                                                                                   \
+     OPTION_TEXT, &(o)->speculate,                                                                                     \
+     "HOW",       "lookup: guess tokens from the text so far, keep the right ones; off (default)",                     \
+     0,           0},                                                                                                  \
+    {                                                                                                                  \
+        "draft", 0, OPTION_TEXT, &(o)->draft_path, "MODEL",                                                            \
+            "a smaller model of the same vocabulary guesses tokens, on the same card", 0, 0                            \
     }
 
 struct session {
@@ -37,8 +59,27 @@ struct session {
     struct tokenizer *tokenizer; /* NULL if the model file has none that is supported and the command can do without */
     struct card *card;
     struct loaded_model *loaded;
+    struct draft_load drafts;
     struct engine *engine;
 };
+
+/*
+ * Looks at what options_parse does not: call it after. Returns -1 to go on, or EXIT_USAGE after a message, the same in
+ * every command.
+ */
+int session_check(const struct command *command, const struct session_options *options);
+
+/* Whether --speculate asks for prompt lookup. */
+bool session_lookup(const struct session_options *options);
+
+/*
+ * The file to open for --cache-dir: packed now if it is not there. NULL: options->model_path itself, without --cache-dir and
+ * for the demo model and packed files. Owned by the caller: free.
+ */
+int session_cached_path(const struct session_options *options, bool quiet, char **path, struct error *err);
+
+/* The page format of --kv (enum card_format); 0 without it. */
+unsigned session_kv_format(const struct session_options *options);
 
 /*
  * Opens all, with a progress bar on stderr when that is a terminal and loading takes longer than a second, a line about

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/cli/vocabulary_input.h"
 
+#include "host/model/slc.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,9 +10,12 @@
 int vocabulary_input_open(const char *path, struct vocabulary_input *input, struct error *err)
 {
     *input = (struct vocabulary_input){0};
-    int status = path ? gguf_open(path, &input->file, err) : model_open(NULL, &input->model, err);
+    int status = path ? model_open_file(path, &input->file, &input->packed, err) : model_open(NULL, &input->model, err);
     if (status) return status;
-    status = tokenizer_open(path ? input->file : model_file(input->model), &input->tokenizer, err);
+    const struct gguf *file = input->file     ? input->file
+                              : input->packed ? slc_file(input->packed)
+                                              : model_file(input->model);
+    status = tokenizer_open(file, &input->tokenizer, err);
     if (!status) return 0;
     error_prefix(err, "%s", path ? path : "demo model");
     vocabulary_input_close(input);
@@ -21,6 +26,7 @@ void vocabulary_input_close(struct vocabulary_input *input)
 {
     tokenizer_close(input->tokenizer);
     gguf_close(input->file);
+    slc_close(input->packed);
     model_close(input->model);
     *input = (struct vocabulary_input){0};
 }

@@ -10,13 +10,14 @@
 #include "host/text/tokenizer.h"
 
 struct vocabulary_input {
-    struct gguf *file;   /* of a path; NULL for the demo model */
+    struct gguf *file;   /* of a GGUF file, or NULL */
+    struct slc *packed;  /* of a packed file, or NULL */
     struct model *model; /* the demo model, or NULL */
     struct tokenizer *tokenizer;
 };
 
 /*
- * path: a .gguf file, with or without tensors; NULL: the demo model. On error nothing is open and err names the path.
+ * path: a .gguf file, with or without tensors, or a .slc file; NULL: the demo model. On error nothing is open and err names the path.
  */
 int vocabulary_input_open(const char *path, struct vocabulary_input *input, struct error *err);
 void vocabulary_input_close(struct vocabulary_input *input);

@@ -9,12 +9,12 @@
  *              context that nobody asked for (then the context gives way) and not fewer than 1.
  *   context    as asked, else the model's (or as far as a card counts positions, if that is less), else (if that many
  *              sequences do not fit) the longest that fits, in whole pages.
+ *   drafts     a draft model on the same card has one page of its own for each page, within the budget.
  *   pages      enough for every sequence at full context; if both numbers were asked for and this is too much, what the
  *              budget holds, as long as one whole sequence fits: the others wait for pages when they need them.
  */
+#include "host/engine/kv_format.h"
 #include "host/engine/sequence.h"
-
-#include <stdio.h>
 
 #define DEFAULT_CHUNK 256u
 #define MOST_SEQUENCES 16u /* chosen by default */
@@ -37,6 +37,7 @@ struct demand {
     uint64_t budget, page_bytes;
     uint32_t chunk;
     unsigned kv_format;
+    struct draft_needs draft; /* of the same card, by whoever makes drafts */
 };
 
 /* The step limits for sequences of context tokens over n_pages pages (0: enough for all of them at full length). */
@@ -47,11 +48,12 @@ static struct step_limits limits_for(const struct demand *demand, uint32_t seque
     if (spare_rows > demand->chunk) spare_rows = demand->chunk;
     if (n_pages == 0) n_pages = sequences * pages_for(context);
     if (n_pages > UINT32_MAX) n_pages = UINT32_MAX;
+    const uint64_t in_tables = sequences * pages_for(context); /* a page may be in several: they share prefixes */
     return (struct step_limits){
         .max_tokens = least(CARD_MAX_TOKENS, demand->chunk + sequences),
         .max_logit_rows = least(CARD_MAX_TOKENS, sequences + (uint32_t)spare_rows),
         .n_pages = (uint32_t)n_pages,
-        .max_pages_in_tables = (uint32_t)n_pages, /* no page is in two tables */
+        .max_pages_in_tables = (uint32_t)(in_tables < UINT32_MAX ? in_tables : UINT32_MAX),
         .kv_format = demand->kv_format,
     };
 }
@@ -60,9 +62,9 @@ static struct step_limits limits_for(const struct demand *demand, uint32_t seque
 static uint64_t affordable_pages(const struct demand *demand, uint32_t sequences, uint32_t context)
 {
     struct step_limits limits = limits_for(demand, sequences, context, 0);
-    uint64_t step_bytes = model_step_bytes(demand->model, &limits);
+    uint64_t step_bytes = model_step_bytes(demand->model, &limits) + demand->draft.other_bytes;
     if (step_bytes >= demand->budget) return 0;
-    uint64_t pages = (demand->budget - step_bytes) / demand->page_bytes;
+    uint64_t pages = (demand->budget - step_bytes) / (demand->page_bytes + demand->draft.page_bytes);
     return pages < limits.n_pages ? pages : limits.n_pages;
 }
 
@@ -90,7 +92,7 @@ static int no_room(const struct demand *demand, uint32_t sequences, uint32_t con
 {
     uint32_t fits = longest_context(demand, 1, model_context(demand->config));
     const double mib = 1 << 20;
-    double needed = (double)pages_for(context) * (double)demand->page_bytes / mib;
+    double needed = (double)pages_for(context) * (double)(demand->page_bytes + demand->draft.page_bytes) / mib;
     if (fits == 0)
         return error_set(err, ERROR_NO_MEMORY,
                          "the card has %.1f MiB left after the weights, too little for one KV page and the memory of a "
@@ -129,18 +131,9 @@ static int choose(const struct demand *demand, const struct engine_options *opti
     return 0;
 }
 
-/* Names of the page formats in the set, for a message. */
-static void list_kv_formats(uint32_t formats, char *text, size_t size)
-{
-    snprintf(text, size, "%s%s%s", formats & 1u << CARD_FORMAT_F16 ? "f16" : "",
-             formats & 1u << CARD_FORMAT_F16 && formats & 1u << CARD_FORMAT_F32 ? ", " : "",
-             formats & 1u << CARD_FORMAT_F32 ? "f32" : "");
-}
-
 static int check_options(const struct engine_options *options, const struct card_info *info,
                          const struct model_config *config, struct error *err)
 {
-    unsigned kv = options->kv_format;
     if (options->context > config->context_length)
         return error_set(err, ERROR_BAD_ARGUMENT, "a context of %u tokens was asked for, the model has %u (--ctx)",
                          options->context, config->context_length);
@@ -154,13 +147,7 @@ static int check_options(const struct engine_options *options, const struct card
         return error_set(err, ERROR_BAD_ARGUMENT,
                          "a chunk of %u tokens was asked for, a step takes %u at most (--chunk)", options->chunk,
                          CARD_MAX_TOKENS);
-    if (kv >= 32 || (kv != 0 && !(info->kv_formats & 1u << kv))) {
-        char names[32];
-        list_kv_formats(info->kv_formats, names, sizeof names);
-        return error_set(err, ERROR_UNSUPPORTED, "the %s card has no KV pages in this format; it has %s (--kv)",
-                         info->backend, names);
-    }
-    return 0;
+    return kv_format_check(options->kv_format, info, err);
 }
 
 static uint64_t whole_budget(const struct card_info *info)
@@ -196,6 +183,19 @@ static int open_memory(struct engine *engine, const struct demand *demand, struc
     }
 }
 
+static void measure_drafts(const struct engine *engine, const struct engine_options *options, struct demand *demand)
+{
+    const struct draft_source *source = options->draft;
+    const struct draft_limits most = {
+        .max_sequences = options->max_sequences ? options->max_sequences : MOST_SEQUENCES,
+        .context = options->context ? options->context : model_context(demand->config),
+        .chunk = demand->chunk,
+        .n_vocab = engine->n_vocab,
+    };
+    if (source && source->operations->measure && !engine->recurrent)
+        source->operations->measure(source, loaded_model_card(engine->loaded), &most, &demand->draft);
+}
+
 int engine_choose_capacity(struct engine *engine, const struct engine_options *options, struct error *err)
 {
     const struct model *model = loaded_model_source(engine->loaded);
@@ -213,6 +213,7 @@ int engine_choose_capacity(struct engine *engine, const struct engine_options *o
         .kv_format = options->kv_format ? options->kv_format : info.kv_default,
     };
     demand.page_bytes = model_page_bytes(model, demand.kv_format);
+    measure_drafts(engine, options, &demand);
     engine->limits =
         (struct engine_limits){.chunk = demand.chunk, .kv_format = demand.kv_format, .page_bytes = demand.page_bytes};
     status = choose(&demand, options, &engine->limits, err);

@@ -29,16 +29,19 @@ static int allocate_arrays(struct engine *engine, struct error *err)
     const struct step_limits *limits = &engine->step_limits;
     size_t row_bytes = (size_t)engine->n_vocab * sizeof(float);
     engine->running = memory_array(engine->limits.max_sequences, sizeof *engine->running);
+    engine->free_slots = memory_array(engine->limits.max_sequences, sizeof *engine->free_slots);
     engine->tokens = memory_array(limits->max_tokens, sizeof *engine->tokens);
     engine->batch = memory_array(limits->max_tokens, sizeof *engine->batch);
     engine->page_numbers = memory_array(limits->max_pages_in_tables, sizeof *engine->page_numbers);
     engine->logit_rows = memory_array(limits->max_logit_rows, sizeof *engine->logit_rows);
     engine->logits = memory_array(limits->max_logit_rows, row_bytes);
-    if (engine->running && engine->tokens && engine->batch && engine->page_numbers && engine->logit_rows &&
-        engine->logits)
-        return 0;
-    return error_set(err, ERROR_NO_MEMORY, "no host memory for steps of %u tokens and %u rows of logits",
-                     limits->max_tokens, limits->max_logit_rows);
+    if (!engine->running || !engine->free_slots || !engine->tokens || !engine->batch || !engine->page_numbers ||
+        !engine->logit_rows || !engine->logits)
+        return error_set(err, ERROR_NO_MEMORY, "no host memory for steps of %u tokens and %u rows of logits",
+                         limits->max_tokens, limits->max_logit_rows);
+    for (uint32_t i = 0; i < engine->limits.max_sequences; i++)
+        engine->free_slots[i] = engine->limits.max_sequences - 1 - i;
+    return 0;
 }
 
 int engine_open(struct loaded_model *loaded, const struct tokenizer *tokenizer, const struct engine_options *options,
@@ -51,6 +54,7 @@ int engine_open(struct loaded_model *loaded, const struct tokenizer *tokenizer, 
     engine->tokenizer = tokenizer;
     engine->n_vocab = model_get_config(loaded_model_source(loaded))->n_vocab;
     engine->queue_limit = options->queue_limit ? options->queue_limit : DEFAULT_QUEUE_LIMIT;
+    engine->recurrent = model_get_config(loaded_model_source(loaded))->recurrent;
     engine->next_id = 1;
     pthread_mutex_init(&engine->mutex, NULL);
     pthread_cond_init(&engine->wake, NULL);
@@ -59,6 +63,7 @@ int engine_open(struct loaded_model *loaded, const struct tokenizer *tokenizer, 
     if (status == 0) status = page_pool_open(&engine->pool, engine->limits.n_pages, err);
     if (status == 0) status = sampler_open(engine->n_vocab, &engine->sampler, err);
     if (status == 0) status = allocate_arrays(engine, err);
+    if (status == 0) status = speculation_open(engine, options->draft, err);
     if (status < 0) {
         engine_close(engine);
         return status;
@@ -80,6 +85,8 @@ void engine_close(struct engine *engine)
     free(engine->batch);
     free(engine->tokens);
     free(engine->running);
+    free(engine->free_slots);
+    free(engine->drafts);
     sampler_close(engine->sampler);
     page_pool_close(&engine->pool);
     step_memory_close(engine->memory);
@@ -123,7 +130,9 @@ static struct sequence *make_sequence(const struct engine *engine, const struct 
     uint32_t n_prompt = (uint32_t)request->n_prompt, left = engine->limits.context - n_prompt;
     uint32_t max_new = request->max_tokens < left ? request->max_tokens : left;
     uint32_t n_pages = (n_prompt + max_new + CARD_PAGE_TOKENS - 1) / CARD_PAGE_TOKENS;
-    size_t n_words = (size_t)n_prompt + n_pages;
+    size_t n_words = (size_t)n_prompt + max_new + n_pages;
+    bool may_be_cached = !engine->recurrent && (request->prefix == PREFIX_CACHED ||
+                                                (request->prefix == PREFIX_AUTO && !request->callbacks.logits));
     struct sequence *sequence = memory_array(1, sizeof *sequence + n_words * sizeof(uint32_t));
     if (!sequence) return NULL;
     uint32_t *words = (uint32_t *)(sequence + 1);
@@ -132,11 +141,12 @@ static struct sequence *make_sequence(const struct engine *engine, const struct 
     sequence->context = request->context;
     sequence->sampling = request->sampling;
     sequence->ignore_eos = request->ignore_eos;
-    sequence->prompt = words;
+    sequence->tokens = words;
     sequence->n_prompt = n_prompt;
+    sequence->n_cacheable = may_be_cached ? n_prompt - 1 : 0; /* the last one's logits are wanted */
     sequence->max_new = max_new;
     sequence->nothing_to_compute = left == 0 && request->max_tokens > 0 && !request->callbacks.logits;
-    sequence->table.pages = words + n_prompt;
+    sequence->table.pages = words + n_prompt + max_new;
     sequence->n_worst_pages = n_pages;
     sequence->submitted_at = engine_now();
     return sequence;
@@ -230,6 +240,10 @@ void engine_count(const struct engine *engine, struct engine_counters *counters)
         .waiting = (uint32_t)atomic_load_explicit(&engine->n_waiting_now, memory_order_relaxed),
         .pages_used = (uint32_t)atomic_load_explicit(&engine->pages_used, memory_order_relaxed),
         .pages_reserved = (uint32_t)atomic_load_explicit(&engine->pages_reserved, memory_order_relaxed),
+        .pages_cached = (uint32_t)atomic_load_explicit(&engine->pages_cached, memory_order_relaxed),
+        .cached_tokens = atomic_load_explicit(&engine->cached_tokens, memory_order_relaxed),
+        .drafted_tokens = atomic_load_explicit(&engine->drafted_tokens, memory_order_relaxed),
+        .accepted_tokens = atomic_load_explicit(&engine->accepted_tokens, memory_order_relaxed),
         .n_pages = engine->limits.n_pages,
     };
 }

@@ -7,12 +7,18 @@
  * Every step takes one token of each decoding sequence and fills up with pieces of prompts (at most options.chunk tokens of
  * prompts), so sequences join and leave at every step. A sequence is admitted when its worst case of pages (prompt and
  * max_tokens) is free; until then it waits, in order of arrival, and stops nobody. One that could never fit is refused
- * by engine_submit. Pages return when a sequence ends, for whatever reason.
+ * by engine_submit. Pages return when a sequence ends, for whatever reason; those that are full stay known by their
+ * tokens until their room is needed, and a prompt that begins with the same tokens starts from them: the same bits,
+ * without the work.
+ *
+ * With a source of drafts, sequences that decode may take several tokens of a step: guesses at what comes next, which
+ * are kept as far as they are what the sequence picks. Tokens and logits are the same with and without.
  */
 #ifndef SLUICE_ENGINE_ENGINE_H
 #define SLUICE_ENGINE_ENGINE_H
 
 #include "host/base/error.h"
+#include "host/engine/draft.h"
 #include "host/engine/sampler.h"
 #include "host/model/model.h"
 #include "host/text/tokenizer.h"
@@ -29,6 +35,10 @@ struct engine_options {
     uint32_t chunk;         /* prompt tokens per step; 0: 256 */
     unsigned kv_format;     /* enum card_format; 0: the card's default */
     uint32_t queue_limit;   /* waiting sequences; 0: 1024 */
+
+    /* Where drafts come from; NULL: no speculation. Borrowed until engine_close, for this engine only. Left alone if the
+       model is recurrent. */
+    struct draft_source *draft;
 };
 
 /* What was chosen where options said 0, and why it is not more (for the line that is printed at start). */
@@ -37,6 +47,7 @@ struct engine_limits {
     unsigned kv_format;
     uint64_t page_bytes, card_bytes_free;
     bool context_is_model_limit; /* false: it was asked for, or the card was the limit */
+    bool speculates;             /* false: no source of drafts, or the model is recurrent */
 };
 
 enum finish_reason { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED, FINISH_ERROR };
@@ -44,6 +55,9 @@ const char *finish_reason_name(enum finish_reason reason); /* "stop", "length", 
 
 struct engine_usage {
     uint32_t prompt_tokens, completion_tokens;
+    uint32_t cached_tokens; /* of the prompt's, those whose keys and values came from the prefix cache */
+    uint32_t drafted_tokens,
+        accepted_tokens; /* guessed; of them those that became tokens without a step of their own */
     double queue_seconds, prefill_seconds, decode_seconds; /* wall time */
 };
 
@@ -52,10 +66,17 @@ struct engine_callbacks {
     /* A new token (never an end token, unless ignore_eos). Non-zero: end the sequence now with FINISH_STOP. Optional. */
     int (*token)(void *context, uint32_t token);
     /* Logits of the token at `position` (prompt tokens too): float32[n_vocab], borrowed during the call. Optional: when set,
-       every position's logits are computed. */
+       the logits of every position that does not come from the prefix cache are computed. */
     void (*logits)(void *context, uint32_t position, const float *logits);
     /* The last call for this sequence, always made exactly once; err only with FINISH_ERROR. */
     void (*end)(void *context, enum finish_reason reason, const struct engine_usage *usage, const struct error *err);
+};
+
+/* Whether a prompt may start from cached pages. The last token is always computed. */
+enum engine_prefix {
+    PREFIX_AUTO,     /* unless logits are asked for */
+    PREFIX_CACHED,   /* as far as there are any */
+    PREFIX_COMPUTED, /* never: every token of the prompt is computed */
 };
 
 struct engine_request {
@@ -63,6 +84,7 @@ struct engine_request {
     size_t n_prompt;        /* at least 1 */
     uint32_t max_tokens;    /* 0 is allowed: prefill only; UINT32_MAX: up to the context */
     bool ignore_eos;
+    enum engine_prefix prefix;
     struct sampling sampling;
     struct engine_callbacks callbacks;
     void *context;
@@ -98,8 +120,11 @@ int engine_run(struct engine *engine, struct error *err);
 void engine_stop(struct engine *engine, bool drain);
 
 struct engine_counters {
-    uint64_t steps, prompt_tokens, completion_tokens;
+    uint64_t steps, prompt_tokens, completion_tokens; /* prompt_tokens: computed */
+    uint64_t cached_tokens;                           /* of prompts, taken from the prefix cache */
+    uint64_t drafted_tokens, accepted_tokens;         /* as in engine_usage */
     uint32_t running, waiting, pages_used, pages_reserved, n_pages;
+    uint32_t pages_cached; /* used by nobody, kept for their content until their room is needed */
 };
 void engine_count(const struct engine *engine, struct engine_counters *counters); /* any thread */
 

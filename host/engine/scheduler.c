@@ -29,7 +29,8 @@ void sequence_queue_push(struct sequence_queue *queue, struct sequence *sequence
 static void publish_counters(struct engine *engine)
 {
     atomic_store_explicit(&engine->n_running_now, engine->n_running, memory_order_relaxed);
-    atomic_store_explicit(&engine->pages_used, engine->pool.n_pages - engine->pool.n_free, memory_order_relaxed);
+    atomic_store_explicit(&engine->pages_used, engine->pool.n_held, memory_order_relaxed);
+    atomic_store_explicit(&engine->pages_cached, engine->pool.cache.n_idle, memory_order_relaxed);
     atomic_store_explicit(&engine->pages_reserved, engine->pool.n_reserved, memory_order_relaxed);
 }
 
@@ -41,6 +42,9 @@ static void usage_of(const struct sequence *sequence, struct engine_usage *usage
     *usage = (struct engine_usage){
         .prompt_tokens = sequence->n_prompt,
         .completion_tokens = sequence->n_sampled,
+        .cached_tokens = sequence->n_cached,
+        .drafted_tokens = sequence->n_drafted,
+        .accepted_tokens = sequence->n_accepted,
         .queue_seconds = admitted - sequence->submitted_at,
         .prefill_seconds = first - admitted,
         .decode_seconds = now - first,
@@ -86,6 +90,8 @@ static bool sweep_running(struct engine *engine, const struct error *err)
         }
         for (uint32_t j = i + 1; j < engine->n_running; j++) engine->running[j - 1] = engine->running[j];
         engine->n_running--;
+        speculation_leave(engine, sequence);
+        engine->free_slots[engine->limits.max_sequences - engine->n_running - 1] = sequence->slot;
         end_sequence(engine, sequence, sequence->reason, err);
         any = true;
     }
@@ -162,6 +168,17 @@ static bool take_messages(struct engine *engine)
     return sweep_waiting(engine, false, FINISH_CANCELLED, NULL) || any;
 }
 
+/* Reserves the sequence's pages, those that the prefix cache has among them. */
+static bool reserve_pages(struct engine *engine, struct sequence *sequence)
+{
+    if (!pages_reserve(&engine->pool, &sequence->table, sequence->n_worst_pages, sequence->tokens,
+                       sequence->n_cacheable))
+        return false;
+    sequence->n_cached = sequence->n_computed = sequence->n_written = sequence->table.n_pages * CARD_PAGE_TOKENS;
+    atomic_fetch_add_explicit(&engine->cached_tokens, sequence->n_cached, memory_order_relaxed);
+    return true;
+}
+
 /* First come, first served: the first that does not fit stops those behind it, so that it cannot starve. */
 static bool admit(struct engine *engine)
 {
@@ -169,16 +186,19 @@ static bool admit(struct engine *engine)
     while (engine->waiting.first && engine->n_running < engine->limits.max_sequences) {
         struct sequence *sequence = engine->waiting.first;
         bool nothing = sequence->nothing_to_compute;
-        if (!nothing && !pages_reserve(&engine->pool, &sequence->table, sequence->n_worst_pages)) break;
+        if (!nothing && !reserve_pages(engine, sequence)) break;
         engine->waiting.first = sequence->next;
         if (!engine->waiting.first) engine->waiting.last = NULL;
         leave_waiting(engine);
         sequence->admitted_at = engine_now();
         any = true;
-        if (nothing)
+        if (nothing) {
             end_sequence(engine, sequence, FINISH_LENGTH, NULL);
-        else
-            engine->running[engine->n_running++] = sequence;
+            continue;
+        }
+        sequence->slot = engine->free_slots[engine->limits.max_sequences - engine->n_running - 1];
+        engine->running[engine->n_running++] = sequence;
+        speculation_join(engine, sequence);
     }
     publish_counters(engine);
     return any;
@@ -188,20 +208,39 @@ static bool is_decoding(const struct sequence *sequence) { return sequence->n_co
 
 static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
+/* Drafts for the sequences that decode, n_decoding of them; beside prompts they get half of the room at most. */
+static void share_drafts(struct engine *engine, uint32_t n_decoding, uint32_t n_prompt_tokens, uint32_t *room,
+                         uint32_t *spare_rows)
+{
+    const uint32_t all = *room;
+    struct speculation_room left = {.tokens = n_prompt_tokens > 0 ? least(engine->limits.chunk, all) / 2 : all,
+                                    .rows = *spare_rows};
+    speculation_draft(engine, n_prompt_tokens, n_decoding, &left);
+    for (uint32_t i = 0; i < engine->n_running; i++) *room -= engine->running[i]->n_draft;
+    *spare_rows = left.rows;
+}
+
 /*
- * Gives every sequence its share of the step: one token to those that decode, then prompts in order of admission until
- * the chunk is used up. spare_rows are the rows of logits beyond one for each sequence; whoever wants the logits of all
- * positions gets no more tokens than rows.
+ * Gives every sequence its share of the step: one token and a draft to those that decode, then prompts in order of
+ * admission until the chunk is used up. spare_rows are the rows of logits beyond one for each sequence; whoever wants
+ * the logits of all positions gets no more tokens than rows.
  */
 static void share_step(struct engine *engine)
 {
-    uint32_t n_decoding = 0;
-    for (uint32_t i = 0; i < engine->n_running; i++) n_decoding += is_decoding(engine->running[i]);
-    uint32_t budget = least(engine->limits.chunk, engine->step_limits.max_tokens - n_decoding);
+    uint32_t n_decoding = 0, n_prompt_tokens = 0;
+    for (uint32_t i = 0; i < engine->n_running; i++) {
+        const struct sequence *sequence = engine->running[i];
+        n_decoding += is_decoding(sequence);
+        if (!is_decoding(sequence))
+            n_prompt_tokens = least(engine->limits.chunk, n_prompt_tokens + sequence->n_prompt - sequence->n_computed);
+    }
+    uint32_t room = engine->step_limits.max_tokens - n_decoding;
     uint32_t spare_rows = engine->step_limits.max_logit_rows - engine->limits.max_sequences;
+    share_drafts(engine, n_decoding, least(n_prompt_tokens, room), &room, &spare_rows);
+    uint32_t budget = least(engine->limits.chunk, room);
     for (uint32_t i = 0; i < engine->n_running; i++) {
         struct sequence *sequence = engine->running[i];
-        uint32_t count = 1;
+        uint32_t count = 1 + sequence->n_draft;
         if (!is_decoding(sequence)) {
             count = least(sequence->n_prompt - sequence->n_computed, budget);
             if (sequence->callbacks.logits) {
@@ -218,11 +257,13 @@ static void share_step(struct engine *engine)
 static void write_sequence(struct engine *engine, struct sequence *sequence, struct step *step)
 {
     uint32_t first = step->n_tokens, count = sequence->step_count, end = sequence->n_computed + count;
+    if (end > sequence->n_written) sequence->n_written = end;
     pages_take(&engine->pool, &sequence->table, (end + CARD_PAGE_TOKENS - 1) / CARD_PAGE_TOKENS);
     for (uint32_t i = 0; i < count; i++) {
         uint32_t position = sequence->n_computed + i;
-        engine->tokens[first + i] = position < sequence->n_prompt ? sequence->prompt[position] : sequence->last_token;
-        engine->batch[first + i] = (struct card_batch_token){position, step->n_pages};
+        engine->tokens[first + i] = sequence->tokens[position];
+        engine->batch[first + i] = (struct card_batch_token){
+            .position = position, .first_page = step->n_pages, .visible = position + 1, .state = sequence->slot};
     }
     for (uint32_t i = 0; i < sequence->table.n_pages; i++)
         engine->page_numbers[step->n_pages + i] = sequence->table.pages[i];
@@ -230,7 +271,7 @@ static void write_sequence(struct engine *engine, struct sequence *sequence, str
     bool last_wanted = end >= sequence->n_prompt && sequence->max_new > 0;
     sequence->step_first = first;
     sequence->step_row = step->n_logit_rows;
-    sequence->step_n_rows = sequence->callbacks.logits ? count : last_wanted ? 1 : 0;
+    sequence->step_n_rows = sequence->callbacks.logits ? count : last_wanted ? 1 + sequence->n_draft : 0;
     for (uint32_t i = 0; i < sequence->step_n_rows; i++)
         engine->logit_rows[step->n_logit_rows++] = first + count - sequence->step_n_rows + i;
     step->n_tokens += count;
@@ -252,32 +293,36 @@ static void write_step(struct engine *engine, struct step *step)
     publish_counters(engine);
 }
 
-/* Samples the sequence's next token from its last row and decides whether it goes on. */
-static void take_token(struct engine *engine, struct sequence *sequence, const float *logits)
+/*
+ * Samples the sequence's next token from one row and decides whether the sequence goes on. Returns whether the token is
+ * the one that lies in its place already: as a draft's, that is.
+ */
+static bool take_token(struct engine *engine, struct sequence *sequence, const float *logits)
 {
     uint32_t position = sequence->n_prompt + sequence->n_sampled;
     uint32_t token = sampler_pick(engine->sampler, &sequence->sampling, position, logits);
     if (sequence->n_sampled == 0) sequence->first_token_at = engine_now();
     if (!sequence->ignore_eos && engine->tokenizer && tokenizer_is_end(engine->tokenizer, token)) {
         mark_ended(sequence, FINISH_STOP);
-        return;
+        return false;
     }
-    sequence->last_token = token;
+    bool as_drafted = sequence->tokens[position] == token;
+    sequence->tokens[position] = token;
     sequence->n_sampled++;
     atomic_fetch_add_explicit(&engine->completion_tokens, 1, memory_order_relaxed);
     if (sequence->callbacks.token && sequence->callbacks.token(sequence->context, token) != 0)
         mark_ended(sequence, FINISH_STOP);
     else if (sequence->n_sampled == sequence->max_new)
         mark_ended(sequence, FINISH_LENGTH);
+    return as_drafted;
 }
 
-/* What the step computed for one sequence: its logits to who wants them, its new token, or the end of a bare prefill. */
-static void deliver(struct engine *engine, struct sequence *sequence)
+/* The step had tokens of its prompt: their logits to who wants them, and the first token or the end of a bare prefill. */
+static void deliver_prompt(struct engine *engine, struct sequence *sequence)
 {
     const float *rows = engine->logits + (size_t)sequence->step_row * engine->n_vocab;
     uint32_t end = sequence->n_computed + sequence->step_count;
-    if (!is_decoding(sequence))
-        atomic_fetch_add_explicit(&engine->prompt_tokens, sequence->step_count, memory_order_relaxed);
+    atomic_fetch_add_explicit(&engine->prompt_tokens, sequence->step_count, memory_order_relaxed);
     sequence->n_computed = end;
     if (sequence->callbacks.logits) {
         for (uint32_t i = 0; i < sequence->step_n_rows; i++)
@@ -291,6 +336,38 @@ static void deliver(struct engine *engine, struct sequence *sequence)
         mark_ended(sequence, FINISH_LENGTH);
 }
 
+/*
+ * The step had the sequence's last token and a draft of what follows. Row after row is what it would be without a draft,
+ * as long as the tokens before are what was picked; the rest is as if it had never been: later steps write over it
+ * before anything sees it.
+ */
+static void deliver_tokens(struct engine *engine, struct sequence *sequence)
+{
+    const float *row = engine->logits + (size_t)sequence->step_row * engine->n_vocab;
+    uint32_t n_kept = 0;
+    for (bool right = true; right; row += engine->n_vocab) {
+        uint32_t position = sequence->n_computed++;
+        if (sequence->callbacks.logits) sequence->callbacks.logits(sequence->context, position, row);
+        right = take_token(engine, sequence, row);
+        if (sequence->ended || is_cancelled(sequence) || n_kept == sequence->n_draft) {
+            speculation_settle(engine, sequence, n_kept, false);
+            return;
+        }
+        n_kept += right;
+    }
+    speculation_settle(engine, sequence, n_kept, true);
+}
+
+/* What the step computed for one sequence. */
+static void deliver(struct engine *engine, struct sequence *sequence)
+{
+    if (is_decoding(sequence))
+        deliver_tokens(engine, sequence);
+    else
+        deliver_prompt(engine, sequence);
+    pages_remember(&engine->pool, &sequence->table, sequence->tokens, sequence->n_computed);
+}
+
 /* The step's sequences have lost their pages' content and end; the next step starts afresh, unless it keeps failing. */
 static int step_failed(struct engine *engine, const struct error *cause, struct error *err)
 {
@@ -299,6 +376,7 @@ static int step_failed(struct engine *engine, const struct error *cause, struct 
         if (engine->running[i]->step_count > 0) mark_ended(engine->running[i], FINISH_ERROR);
     }
     sweep_running(engine, cause);
+    pages_forget_all(&engine->pool);
     if (engine->n_failed_steps < ENGINE_MAX_FAILED_STEPS) return 1;
 
     pthread_mutex_lock(&engine->mutex);
@@ -311,6 +389,19 @@ static int step_failed(struct engine *engine, const struct error *cause, struct 
     return error_set(err, failure.code, "%s", failure.text);
 }
 
+/* Drafts are as long as is worth while, which needs the time that steps take. */
+static int run_step(struct engine *engine, const struct step *step, struct error *cause)
+{
+    double start = engine->draft_source ? engine_now() : 0;
+    if (model_step(engine->loaded, engine->memory, step, engine->logits, cause) < 0) return cause->code;
+    if (!engine->draft_source) return 0;
+    for (uint32_t i = 0; i < engine->n_running; i++) {
+        if (!is_decoding(engine->running[i])) return 0;
+    }
+    draft_policy_observe(&engine->draft_policy, step->n_tokens, engine_now() - start);
+    return 0;
+}
+
 int engine_step(struct engine *engine, struct error *err)
 {
     if (engine->unusable) return error_set(err, engine->failure.code, "%s", engine->failure.text);
@@ -321,8 +412,7 @@ int engine_step(struct engine *engine, struct error *err)
     struct step step;
     struct error cause = {0};
     write_step(engine, &step);
-    if (model_step(engine->loaded, engine->memory, &step, engine->logits, &cause) < 0)
-        return step_failed(engine, &cause, err);
+    if (run_step(engine, &step, &cause) < 0) return step_failed(engine, &cause, err);
     engine->n_failed_steps = 0;
     atomic_fetch_add_explicit(&engine->steps, 1, memory_order_relaxed);
     for (uint32_t i = 0; i < engine->n_running; i++) {
@@ -332,14 +422,37 @@ int engine_step(struct engine *engine, struct error *err)
     return 1;
 }
 
-/* One running sequence's share of the invariants: it holds just the pages that its computed tokens need. */
+/* One running sequence's share of the invariants: it holds just the pages that were written, knows no draft, and the
+ * cache was told of nothing that is not computed. */
 static int validate_sequence(const struct sequence *sequence, struct error *err)
 {
-    uint32_t needed = (sequence->n_computed + CARD_PAGE_TOKENS - 1) / CARD_PAGE_TOKENS;
-    if (!sequence->ended && sequence->table.n_pages == needed && sequence->table.n_reserved >= needed) return 0;
+    const struct page_table *table = &sequence->table;
+    uint32_t needed = (sequence->n_written + CARD_PAGE_TOKENS - 1) / CARD_PAGE_TOKENS;
+    bool good = !sequence->ended && table->n_pages == needed && table->n_reserved >= needed;
+    good = good && sequence->n_written >= sequence->n_computed &&
+           sequence->n_written <= sequence->n_computed + DRAFT_MOST &&
+           table->n_blocks == sequence->n_computed / CARD_PAGE_TOKENS;
+    if (is_decoding(sequence)) good = good && sequence->n_computed + 1 == sequence->n_prompt + sequence->n_sampled;
+    if (good) return 0;
     return error_set(err, ERROR_INTERNAL, "sequence %llu of %u tokens%s holds %u KV pages of %u reserved",
                      (unsigned long long)sequence->id, sequence->n_computed, sequence->ended ? " (ended)" : "",
                      sequence->table.n_pages, sequence->table.n_reserved);
+}
+
+/* Every slot is free or one running sequence's. */
+static int validate_slots(const struct engine *engine, struct error *err)
+{
+    uint32_t n_slots = engine->limits.max_sequences;
+    bool *seen = memory_array(n_slots, sizeof *seen);
+    if (!seen) return error_set(err, ERROR_NO_MEMORY, "no host memory to check the engine");
+    bool good = true;
+    for (uint32_t i = 0; i < n_slots && good; i++) {
+        uint32_t slot = i < engine->n_running ? engine->running[i]->slot : engine->free_slots[i - engine->n_running];
+        good = slot < n_slots && !seen[slot];
+        if (good) seen[slot] = true;
+    }
+    free(seen);
+    return good ? 0 : error_set(err, ERROR_INTERNAL, "a slot for a sequence is lost or held twice");
 }
 
 int engine_validate(const struct engine *engine, struct error *err)
@@ -358,6 +471,7 @@ int engine_validate(const struct engine *engine, struct error *err)
             status = error_set(err, ERROR_INTERNAL, "the waiting list does not end at its last sequence");
     }
     if (status == 0) status = pages_validate(&engine->pool, tables, engine->n_running, err);
+    if (status == 0) status = validate_slots(engine, err);
     free(tables);
     return status;
 }

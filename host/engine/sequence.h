@@ -6,6 +6,7 @@
 #ifndef SLUICE_ENGINE_SEQUENCE_H
 #define SLUICE_ENGINE_SEQUENCE_H
 
+#include "host/engine/draft_policy.h"
 #include "host/engine/engine.h"
 #include "host/engine/pages.h"
 
@@ -29,19 +30,25 @@ struct sequence {
     void *context;
     struct sampling sampling;
     bool ignore_eos;
-    const uint32_t *prompt; /* in this allocation, as are the table's page numbers */
-    uint32_t n_prompt;
-    uint32_t max_new;        /* tokens to sample at most: max_tokens, cut to the context */
-    bool nothing_to_compute; /* the prompt fills the context and nobody asked for its logits */
+    uint32_t
+        *tokens; /* prompt, then what was sampled (then this step's draft): in this allocation, as the page numbers */
+    uint32_t n_prompt, n_cacheable; /* tokens of the prompt that may come from the prefix cache */
+    uint32_t max_new;               /* tokens to sample at most: max_tokens, cut to the context */
+    bool nothing_to_compute;        /* the prompt fills the context and nobody asked for its logits */
 
     struct page_table table;
-    uint32_t n_computed; /* tokens whose keys and values are in the pages: the position of the next one */
-    uint32_t n_sampled;
-    uint32_t last_token;             /* sampled last; is at position n_prompt + n_sampled - 1 */
+    uint32_t slot;                /* while it runs: its number among those that may, which is its state on the card */
+    uint32_t n_computed;          /* tokens whose keys and values are in the pages: the position of the next one */
+    uint32_t n_written;           /* positions that have pages: drafts that were refused left theirs behind */
+    uint32_t n_sampled, n_cached; /* n_cached: tokens of the prompt that came from the prefix cache */
     uint32_t step_first, step_count; /* this step's tokens: index of the first, how many (0: not in the step) */
     uint32_t step_row, step_n_rows;  /* its rows of logits, which end with its last token's */
     bool ended;
     enum finish_reason reason;
+
+    uint32_t n_draft, draft_grade; /* this step's draft: the last n_draft of step_count tokens */
+    uint32_t n_drafted, n_accepted;
+    struct draft_record draft_records[DRAFT_GRADES];
 
     uint32_t n_worst_pages;
     double submitted_at, admitted_at, first_token_at; /* seconds, monotonic; 0: has not happened */
@@ -55,6 +62,7 @@ struct engine {
     struct loaded_model *loaded;
     const struct tokenizer *tokenizer; /* may be NULL */
     uint32_t n_vocab;
+    bool recurrent; /* the model's: no prefixes from the cache, no drafts */
     uint32_t queue_limit;
     struct engine_limits limits;
     struct step_limits step_limits;
@@ -66,7 +74,13 @@ struct engine {
     struct sequence_queue waiting;
     struct sequence **running; /* [max_sequences], in order of admission */
     uint32_t n_running;
+    uint32_t *free_slots;    /* [max_sequences - n_running] */
     unsigned n_failed_steps; /* in a row */
+
+    struct draft_source *draft_source; /* NULL: no drafts */
+    struct draft_policy draft_policy;
+    struct draft_record draft_records[DRAFT_GRADES]; /* of all sequences, where the next ones begin */
+    struct draft *drafts;                            /* [max_sequences], of one step */
 
     /* One step's arrays, sized by step_limits at open. */
     uint32_t *tokens, *page_numbers, *logit_rows;
@@ -83,12 +97,31 @@ struct engine {
     bool stopping, draining, unusable;
     struct error failure; /* why it is unusable */
 
-    atomic_uint_fast64_t steps, prompt_tokens, completion_tokens;
-    atomic_uint_fast32_t n_running_now, n_waiting_now, pages_used, pages_reserved;
+    atomic_uint_fast64_t steps, prompt_tokens, cached_tokens, completion_tokens, drafted_tokens, accepted_tokens;
+    atomic_uint_fast32_t n_running_now, n_waiting_now, pages_used, pages_reserved, pages_cached;
 };
 
 /* capacity.c: fills limits and step_limits from the options and the card's free memory, and opens step memory. */
 int engine_choose_capacity(struct engine *engine, const struct engine_options *options, struct error *err);
+
+/* speculation.c: prepares the source (NULL: there are no drafts, and the other calls do nothing). */
+int speculation_open(struct engine *engine, struct draft_source *source, struct error *err);
+
+/* A sequence gets its slot, or gives it back. */
+void speculation_join(struct engine *engine, struct sequence *sequence);
+void speculation_leave(struct engine *engine, const struct sequence *sequence);
+
+/* What a step has left for drafts beside the one token and the one row of logits of each sequence. */
+struct speculation_room {
+    uint32_t tokens, rows;
+};
+
+/* Drafts for the sequences that decode, n_decoding of them, in a step of so many tokens of prompts; takes their room. */
+void speculation_draft(struct engine *engine, uint32_t n_prompt_tokens, uint32_t n_decoding,
+                       struct speculation_room *room);
+
+/* After a step in which the sequence decoded: n_kept tokens of its draft were right; wrong: and the next one was not. */
+void speculation_settle(struct engine *engine, struct sequence *sequence, uint32_t n_kept, bool wrong);
 
 /* scheduler.c */
 double engine_now(void);

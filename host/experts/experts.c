@@ -10,7 +10,7 @@ int experts_measure(const struct model *model, const struct card *card, struct e
     struct card_info info;
     card_describe(card, &info);
     struct model_card_needs needs;
-    int result = model_card_needs(model, info.weight_formats, &needs, err);
+    int result = model_card_needs(model, &info, &needs, err);
     if (result < 0) return result;
     *residency = (struct experts_residency){
         .n_layers = config->n_experts > 0 ? config->n_layers : 0,

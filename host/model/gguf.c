@@ -53,15 +53,16 @@ int gguf_add_part(struct gguf *file, const char *path, struct error *err)
     if (status < 0) return status;
     part->bytes = part->map.bytes;
     part->size = part->map.size;
+    part->file_size = part->size;
     return gguf_read_part(part, &file->tensors, err);
 }
 
-/* A file with room for one part, or NULL. */
-static struct gguf *new_file(void)
+/* A file with room for n parts, or NULL. */
+static struct gguf *new_file(size_t n)
 {
     struct gguf *file = memory_array(1, sizeof *file);
     if (!file) return NULL;
-    file->parts = memory_array(1, sizeof *file->parts);
+    file->parts = memory_array(n, sizeof *file->parts);
     if (file->parts) return file;
     free(file);
     return NULL;
@@ -70,7 +71,7 @@ static struct gguf *new_file(void)
 int gguf_open(const char *path, struct gguf **out, struct error *err)
 {
     *out = NULL;
-    struct gguf *file = new_file();
+    struct gguf *file = new_file(1);
     if (!file) return error_set(err, ERROR_NO_MEMORY, "%s: out of memory", path);
     int status = gguf_add_part(file, path, err);
     if (status == 0) status = gguf_open_other_parts(file, err);
@@ -85,12 +86,13 @@ int gguf_open(const char *path, struct gguf **out, struct error *err)
 int gguf_open_memory(const void *bytes, size_t n_bytes, const char *name, struct gguf **out, struct error *err)
 {
     *out = NULL;
-    struct gguf *file = new_file();
+    struct gguf *file = new_file(1);
     if (!file) return error_set(err, ERROR_NO_MEMORY, "%s: out of memory", name);
     struct gguf_part *part = &file->parts[0];
     file->n_parts = 1;
     part->bytes = bytes;
     part->size = n_bytes;
+    part->file_size = n_bytes;
     part->name = strdup(name);
     int status = part->name ? gguf_read_part(part, &file->tensors, err)
                             : error_set(err, ERROR_NO_MEMORY, "%s: out of memory", name);
@@ -101,6 +103,56 @@ int gguf_open_memory(const void *bytes, size_t n_bytes, const char *name, struct
     }
     *out = file;
     return 0;
+}
+
+int gguf_open_headers(const struct gguf_header *headers, unsigned n, const char *name, struct gguf **out,
+                      struct error *err)
+{
+    *out = NULL;
+    struct gguf *file = new_file(n);
+    int status = file ? 0 : error_set(err, ERROR_NO_MEMORY, "%s: out of memory", name);
+    for (unsigned i = 0; i < n && status == 0; i++) {
+        struct gguf_part *part = &file->parts[file->n_parts++];
+        part->bytes = headers[i].bytes;
+        part->size = headers[i].n_bytes;
+        part->file_size = headers[i].file_bytes;
+        part->name = strdup(name);
+        status = part->name ? gguf_read_part(part, &file->tensors, err)
+                            : error_set(err, ERROR_NO_MEMORY, "%s: out of memory", name);
+    }
+    if (status < 0) {
+        gguf_close(file);
+        return status;
+    }
+    *out = file;
+    return 0;
+}
+
+void gguf_get_header(const struct gguf *file, unsigned number, struct gguf_header *header)
+{
+    const struct gguf_part *part = &file->parts[number];
+    *header = (struct gguf_header){part->bytes, part->header_size, part->file_size};
+}
+
+void gguf_set_data(struct gguf *file, const struct gguf_tensor *tensor, const uint8_t *data)
+{
+    file->tensors.items[tensor - file->tensors.items].data = data;
+}
+
+/* The mapping that holds these bytes; NULL if they are in none. */
+static const struct map_file *map_of(const struct gguf *file, const uint8_t *bytes)
+{
+    for (unsigned i = 0; i < file->n_parts; i++) {
+        const struct map_file *map = &file->parts[i].map;
+        if (map->bytes && bytes >= map->bytes && bytes < map->bytes + map->size) return map;
+    }
+    return NULL;
+}
+
+void gguf_forget(const struct gguf *file, const uint8_t *bytes, size_t n_bytes)
+{
+    const struct map_file *map = map_of(file, bytes);
+    if (map) map_file_forget(map, bytes, n_bytes);
 }
 
 void gguf_close(struct gguf *file)
@@ -119,7 +171,7 @@ unsigned gguf_n_parts(const struct gguf *file) { return file->n_parts; }
 uint64_t gguf_file_bytes(const struct gguf *file)
 {
     uint64_t sum = 0;
-    for (unsigned i = 0; i < file->n_parts; i++) sum += file->parts[i].size;
+    for (unsigned i = 0; i < file->n_parts; i++) sum += file->parts[i].file_size;
     return sum;
 }
 

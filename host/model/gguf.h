@@ -148,7 +148,7 @@ struct gguf_tensor {
     unsigned n_dimensions;
     uint64_t dimension[GGUF_MAX_DIMENSIONS]; /* fastest first; 1 beyond n_dimensions */
     uint64_t n_elements, n_bytes;
-    const uint8_t *data; /* in the mapped file, valid until gguf_close */
+    const uint8_t *data; /* in the mapped file, valid until gguf_close; NULL after gguf_open_headers */
 };
 
 struct gguf; /* opaque: one file, or all parts of a split file */
@@ -160,6 +160,27 @@ int gguf_open(const char *path, struct gguf **out, struct error *err);
 int gguf_open_memory(const void *bytes, size_t n_bytes, const char *name, struct gguf **out, struct error *err);
 void gguf_close(struct gguf *file); /* NULL is allowed */
 
+/* The header of one file of a model: n_bytes up to the end of the table of tensors, of a file of file_bytes. */
+struct gguf_header {
+    const uint8_t *bytes;
+    size_t n_bytes;
+    uint64_t file_bytes;
+};
+
+/* Opens n headers, those of all parts in order, without the files: tensors have no data. bytes as in gguf_open_memory. */
+int gguf_open_headers(const struct gguf_header *headers, unsigned n, const char *name, struct gguf **out,
+                      struct error *err);
+void gguf_get_header(const struct gguf *file, unsigned number, struct gguf_header *header); /* number < gguf_n_parts */
+
+/* Gives a tensor of such a file its data, tensor->n_bytes that the caller keeps alive. */
+void gguf_set_data(struct gguf *file, const struct gguf_tensor *tensor, const uint8_t *data);
+
+/*
+ * These bytes of a tensor are not needed soon: what is mapped of them no longer counts as this process's memory. They
+ * can be read again at any time.
+ */
+void gguf_forget(const struct gguf *file, const uint8_t *bytes, size_t n_bytes);
+
 /* Which way the error of a failed open names; GGUF_NO_ERROR if err is of another kind. */
 enum gguf_error gguf_error_of(const struct error *err);
 const char *gguf_error_name(enum gguf_error error); /* "GGUF_TENSOR_OVERRUN"; static storage */
@@ -167,8 +188,8 @@ const char *gguf_error_name(enum gguf_error error); /* "GGUF_TENSOR_OVERRUN"; st
 const char *gguf_path(const struct gguf *file); /* borrowed until gguf_close */
 uint32_t gguf_version(const struct gguf *file);
 unsigned gguf_n_parts(const struct gguf *file);
-uint64_t gguf_file_bytes(const struct gguf *file); /* all parts */
-/* The bytes of one part, number < gguf_n_parts, borrowed until gguf_close. */
+uint64_t gguf_file_bytes(const struct gguf *file); /* all parts, as they were when the headers were taken */
+/* The bytes of one part, number < gguf_n_parts, borrowed until gguf_close; of gguf_open_headers the header only. */
 const uint8_t *gguf_part_bytes(const struct gguf *file, unsigned number, size_t *n_bytes);
 
 size_t gguf_n_keys(const struct gguf *file);
@@ -216,8 +237,8 @@ const char *gguf_type_name(unsigned type); /* of metadata: "u32", "string"; "unk
 const char *gguf_tensor_type_name(unsigned type);
 unsigned gguf_block_elements(enum gguf_tensor_type type);
 unsigned gguf_block_bytes(enum gguf_tensor_type type);
-bool gguf_type_supported(enum gguf_tensor_type type);                                         /* gguf_decode knows it */
-#define GGUF_SUPPORTED_TYPES "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K" /* for messages */
+bool gguf_type_supported(enum gguf_tensor_type type); /* gguf_decode knows it */
+#define GGUF_SUPPORTED_TYPES "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, MXFP4" /* for messages */
 
 /*
  * Decodes n_elements (a multiple of the block's) from blocks at bytes (any alignment) into float32, exactly as the
@@ -225,5 +246,11 @@ bool gguf_type_supported(enum gguf_tensor_type type);                           
  * type is not supported. (gguf_decode.c)
  */
 void gguf_decode(enum gguf_tensor_type type, const uint8_t *bytes, size_t n_elements, float *out);
+
+/*
+ * Whether a scale in these blocks is a NaN that decoding does not show: MXFP4's exponent 255, which gguf-py takes for
+ * 2^127. No model has it; who loads weights refuses it.
+ */
+bool gguf_has_nan_scale(enum gguf_tensor_type type, const uint8_t *bytes, size_t n_elements);
 
 #endif

@@ -15,10 +15,14 @@
  *                   48 128 nibbles                                               as Q4_K
  *   Q6_K       256  0 128 low nibbles; 128 64 bits 4..5; 192 16 i8 scale;
  *                   208 2 f16 d; one scale for each 16 elements                  (d * scale) * (q - 32)
+ *   MXFP4       32  0 1 u8 exponent; 1 16 nibbles as in Q4_0, codes of E2M1      2^(exponent - 128) * (2 * code's value)
+ *
+ * An MXFP4 exponent of 255 is a NaN to the OCP Microscaling Formats specification 1.0, and 2^127 to ggml and gguf-py.
  */
 #include "host/base/bytes.h"
 #include "host/base/vector_clones.h"
 #include "host/model/gguf.h"
+#include "kernels/abi/card_layout.h"
 
 /* Without branches, so that a loop over it becomes vector instructions. Not-a-number keeps its fraction. */
 static inline float load_f16(const uint8_t *bytes)
@@ -44,8 +48,11 @@ static void decode_f16(const uint8_t *restrict in, size_t n, float *restrict out
     for (size_t i = 0; i < n; i++) out[i] = load_f16(in + 2 * i);
 }
 
-static void decode_bf16(const uint8_t *in, size_t n, float *out)
+VECTOR_CLONES
+static void decode_bf16(const uint8_t *restrict in, size_t n, float *restrict out)
 {
+    for (; n >= 16; n -= 16, in += 32, out += 16)
+        for (size_t i = 0; i < 16; i++) out[i] = float_of_bits((uint32_t)load_u16(in + 2 * i) << 16);
     for (size_t i = 0; i < n; i++) out[i] = float_of_bits((uint32_t)load_u16(in + 2 * i) << 16);
 }
 
@@ -163,6 +170,32 @@ static void decode_q6_k(const uint8_t *in, size_t n, float *out)
     }
 }
 
+/* 2^(exponent - 128), subnormal for 0 and 1. */
+static float half_of_e8m0(uint8_t exponent)
+{
+    return float_of_bits(exponent < 2 ? 0x00200000u << exponent : (exponent - 1u) << 23);
+}
+
+static void decode_mxfp4(const uint8_t *in, size_t n, float *out)
+{
+    static const int8_t values[16] = CARD_MXFP4_VALUE;
+    for (; n; n -= 32, in += 17, out += 32) {
+        float scale = half_of_e8m0(in[0]);
+        for (int j = 0; j < 16; j++) {
+            out[j] = scale * (float)values[in[1 + j] & 15];
+            out[j + 16] = scale * (float)values[in[1 + j] >> 4];
+        }
+    }
+}
+
+bool gguf_has_nan_scale(enum gguf_tensor_type type, const uint8_t *bytes, size_t n_elements)
+{
+    bool found = false;
+    if (type != GGUF_MXFP4) return false;
+    for (size_t i = 0; i < n_elements / 32; i++) found |= bytes[17 * i] == 255;
+    return found;
+}
+
 void gguf_decode(enum gguf_tensor_type type, const uint8_t *bytes, size_t n_elements, float *out)
 {
     switch ((unsigned)type) {
@@ -177,6 +210,7 @@ void gguf_decode(enum gguf_tensor_type type, const uint8_t *bytes, size_t n_elem
     case GGUF_Q4_K: decode_q4_k(bytes, n_elements, out); break;
     case GGUF_Q5_K: decode_q5_k(bytes, n_elements, out); break;
     case GGUF_Q6_K: decode_q6_k(bytes, n_elements, out); break;
+    case GGUF_MXFP4: decode_mxfp4(bytes, n_elements, out); break;
     default:
         for (size_t i = 0; i < n_elements; i++) out[i] = float_of_bits(0x7fc00000u);
     }

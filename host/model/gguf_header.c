@@ -266,5 +266,7 @@ int gguf_read_part(struct gguf_part *part, struct gguf_tensors *tensors, struct 
     status = read_keys(&reader, &part->keys, n_keys);
     if (status < 0) return status;
     part->n_tensors = (size_t)n_tensors;
-    return gguf_read_tensors(&reader, tensors, part->n_tensors);
+    status = gguf_read_tensors(&reader, tensors, part->n_tensors);
+    part->header_size = reader.at;
+    return status;
 }

@@ -50,7 +50,9 @@ struct gguf_part {
     char *name;          /* owned; path, or what the caller called the bytes */
     struct map_file map; /* {0} if the bytes are the caller's */
     const uint8_t *bytes;
-    size_t size;
+    size_t size;        /* of bytes */
+    uint64_t file_size; /* of the file: more than size if bytes are its header only, and then tensors have no data */
+    size_t header_size; /* to the end of the table of tensors; what follows is padding and data */
     uint32_t version;
     size_t n_tensors;
     struct gguf_keys keys;

@@ -100,7 +100,8 @@ static int place_tensors(struct gguf_reader *reader, struct gguf_tensor *items, 
 {
     /* The header ends within the file, so this cannot overflow. */
     uint64_t start = (reader->at + alignment - 1) / alignment * alignment;
-    uint64_t room = start < reader->part->size ? reader->part->size - start : 0;
+    uint64_t room = start < reader->part->file_size ? reader->part->file_size - start : 0;
+    bool has_data = reader->part->size == reader->part->file_size;
     for (size_t i = 0; i < count; i++) {
         struct gguf_tensor *tensor = &items[extents[i].tensor];
         snprintf(reader->subject, sizeof reader->subject, "tensor %.*s", GGUF_SHOW(tensor->name));
@@ -112,7 +113,7 @@ static int place_tensors(struct gguf_reader *reader, struct gguf_tensor *items, 
                                     "data of %llu bytes ends beyond the end of the file "
                                     "(the file is truncated: download it again)",
                                     (unsigned long long)tensor->n_bytes);
-        tensor->data = reader->part->bytes + start + extents[i].offset;
+        if (has_data) tensor->data = reader->part->bytes + start + extents[i].offset;
     }
     return 0;
 }

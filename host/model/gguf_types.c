@@ -44,7 +44,7 @@ static const struct type_row tensor_types[GGUF_TENSOR_TYPE_END] = {
     [GGUF_IQ4_XS] = {"IQ4_XS", 256, 2 + 2 + 4 + 128, false},
     [GGUF_TQ1_0] = {"TQ1_0", 256, 48 + 4 + 2, false},
     [GGUF_TQ2_0] = {"TQ2_0", 256, 64 + 2, false},
-    [GGUF_MXFP4] = {"MXFP4", 32, 1 + 16, false},
+    [GGUF_MXFP4] = {"MXFP4", 32, 1 + 16, true},
     [GGUF_NVFP4] = {"NVFP4", 64, 4 + 32, false},
     [GGUF_Q1_0] = {"Q1_0", 128, 2 + 16, false},
 };

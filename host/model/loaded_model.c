@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A model on a card. Small things (norms, biases, slot tables, the rope table) share one allocation, written at once;
- * every matrix has its own, in the emptiest bank; a layer's experts have one.
+ * where the matrices go is in placement.h.
  */
 #include "host/model/loaded_model.h"
 
@@ -63,7 +63,7 @@ static void count_conversion(struct loaded_model *loaded, size_t index, uint32_t
     (void)snprintf(conversion->worst_name, sizeof conversion->worst_name, "%.*s", (int)name.length, name.bytes);
 }
 
-static int check_packed(const struct gguf_tensor *tensor, const struct pack_result *packed, struct error *err)
+int loaded_model_check_packed(const struct gguf_tensor *tensor, const struct pack_result *packed, struct error *err)
 {
     if (!packed->not_finite && !packed->too_large) return 0;
     return error_set(err, ERROR_BAD_FILE, "tensor %.*s: %s", (int)tensor->name.length, tensor->name.bytes,
@@ -71,18 +71,43 @@ static int check_packed(const struct gguf_tensor *tensor, const struct pack_resu
                                         : "has weights too large for INT8 with half-precision scales");
 }
 
-int loaded_model_upload(struct loaded_model *loaded, struct upload *upload, size_t index, uint32_t expert,
-                        unsigned format, card_addr dst, struct error *err)
+int loaded_model_upload(struct loaded_model *loaded, struct upload *upload, size_t index, uint32_t first, uint32_t n,
+                        card_addr dst, struct error *err)
 {
     const struct tensor_entry *entry = &loaded->model->table.entries[index];
+    const struct weight *weight = &loaded->weights[index];
     uint64_t bytes = entry->tensor->n_bytes / entry->experts;
-    struct pack_source source = {entry->tensor->type, entry->tensor->data + expert * bytes, entry->rows, entry->cols};
+    struct pack_source source = {.type = entry->tensor->type, .rows = n * entry->rows, .cols = entry->cols};
+    if (entry->packed != NULL) {
+        source.packed = entry->packed->format;
+        source.data = entry->packed->data + first * (entry->packed->n_bytes / entry->experts);
+    } else {
+        source.data = entry->tensor->data + first * bytes;
+    }
+    struct upload_target target = {.address = dst, .format = weight->format, .banks = weight->banks};
     struct pack_result packed = {0};
-    int result = upload_matrix(upload, &source, format, dst, bytes, &packed, err);
-    if (result == 0) result = check_packed(entry->tensor, &packed, err);
+    int result = upload_matrix(upload, &source, &target, n * bytes, &packed, err);
+    if (result == 0) result = loaded_model_check_packed(entry->tensor, &packed, err);
     if (result < 0) return result;
-    if (pack_rounds(source.type, format)) count_conversion(loaded, index, expert, &packed);
+    if (entry->packed != NULL)
+        slc_forget(loaded->model->packed, source.data, entry->packed->n_bytes / entry->experts * n);
+    else if (pack_rounds(source.type, weight->format))
+        count_conversion(loaded, index, first, &packed);
     return 0;
+}
+
+int loaded_model_fill(struct loaded_model *loaded, struct upload *upload, size_t index, struct error *err)
+{
+    const struct tensor_entry *entry = &loaded->model->table.entries[index];
+    const struct weight *weight = &loaded->weights[index];
+    uint8_t *out = NULL;
+    if (entry->packed == NULL) return 0;
+    if (weight->banks == 1 && weight->format == entry->packed->format)
+        out = card_window(loaded->card, weight->address, entry->packed->n_bytes);
+    if (out == NULL) return slc_verify(loaded->model->packed, entry->packed, err);
+    slc_fill_add(loaded->fill, entry->packed, out);
+    upload->done += entry->tensor->n_bytes;
+    return 1;
 }
 
 /* Takes room among the small things and decodes n values of a vector there. */
@@ -90,13 +115,16 @@ static int add_vector(struct loaded_model *loaded, struct small_parts *small, si
 {
     const struct tensor_entry *entry = &loaded->model->table.entries[index];
     uint64_t offset = small->used;
-    loaded->weights[index] = (struct weight){small->address + offset, CARD_FORMAT_F32};
+    loaded->weights[index] = (struct weight){small->address + offset, CARD_FORMAT_F32, 1};
     gguf_decode(entry->tensor->type, entry->tensor->data, entry->cols, (float *)(void *)(small->bytes + offset));
     small->used += card_round_up(4ull * entry->cols, CARD_WORD_BYTES);
+    char name[TENSOR_NAME_BYTES];
+    tensor_table_name(index, name);
+    if (gguf_has_nan_scale(entry->tensor->type, entry->tensor->data, entry->cols))
+        return error_set(err, ERROR_BAD_FILE, "tensor %s: has a weight or a scale that is infinite or not a number",
+                         name);
     for (uint32_t i = 0; i < entry->cols; i++) {
         if (isfinite(load_f32(small->bytes + offset + 4ull * i))) continue;
-        char name[TENSOR_NAME_BYTES];
-        tensor_table_name(index, name);
         return error_set(err, ERROR_BAD_FILE, "tensor %s: element %u is infinite or not a number", name, i);
     }
     return 0;
@@ -115,38 +143,47 @@ static uint64_t small_bytes(const struct model *model)
     return bytes + tables * model->config.n_layers;
 }
 
-/* The format of the matrix at this index of the table on a card with these weight formats; 0 if there is none. */
-static unsigned matrix_format(const struct model *model, size_t index, uint32_t weight_formats)
-{
-    if (tensor_role_kind(tensor_table_role(index)) == TENSOR_KIND_FLOAT) return CARD_FORMAT_F32;
-    return pack_format(model->table.entries[index].tensor->type, weight_formats);
-}
-
-/* Whether the tensor at this index is there and becomes one matrix on the card. */
-static bool is_matrix(const struct model *model, size_t index)
-{
-    enum tensor_kind kind = tensor_role_kind(tensor_table_role(index));
-    return model->table.entries[index].tensor != NULL && (kind == TENSOR_KIND_MATRIX || kind == TENSOR_KIND_FLOAT);
-}
-
-int model_card_needs(const struct model *model, uint32_t weight_formats, struct model_card_needs *needs,
+int model_card_needs(const struct model *model, const struct card_info *info, struct model_card_needs *needs,
                      struct error *err)
 {
+    struct placement placement;
+    uint64_t dealt = 0; /* of it: bytes of tiles */
     *needs = (struct model_card_needs){.other_bytes = card_round_up(small_bytes(model), CARD_ALIGNMENT)};
-    for (size_t i = 0; i < model->table.n_entries; i++) {
-        const struct tensor_entry *entry = &model->table.entries[i];
-        if (!is_matrix(model, i)) continue;
-        unsigned format = matrix_format(model, i, weight_formats);
-        if (format == 0) return loaded_model_no_format(i, entry->tensor->type, err);
-        needs->other_bytes += card_round_up(card_matrix_bytes(format, entry->rows, entry->cols), CARD_ALIGNMENT);
+    int result = placement_open(model, info, &placement, err);
+    for (size_t i = 0; i < model->table.n_entries && result == 0; i++) {
+        if (!placement_has(model, i)) continue;
+        struct tensor_tiles tiles;
+        result = placement_tiles(model, i, info->weight_formats, &tiles, err);
+        if (result < 0) break;
+        uint64_t bytes = placement_tensor_bytes(&placement, &tiles, model->table.entries[i].experts);
+        bool experts = tensor_role_kind(tensor_table_role(i)) == TENSOR_KIND_EXPERTS;
+        *(experts ? &needs->expert_bytes : &needs->other_bytes) += bytes;
+        dealt += bytes;
     }
-    return expert_slots_bytes(model, weight_formats, &needs->expert_bytes, err);
+    if (placement.banks > 1)
+        needs->other_bytes += card_round_up(placement.bank_bytes, CARD_ALIGNMENT) * placement.banks - dealt;
+    placement_close(&placement);
+    return result;
+}
+
+/* Of a packed file: what is read while loading. */
+static int verify_vectors(const struct model *model, struct error *err)
+{
+    int result = 0;
+    for (size_t i = 0; model->packed != NULL && i < model->table.n_entries && result == 0; i++) {
+        const struct slc_tensor *tensor = model->table.entries[i].packed;
+        bool read_now = i == TENSOR_ROPE_FREQS || tensor_role_kind(tensor_table_role(i)) == TENSOR_KIND_VECTOR;
+        if (tensor != NULL && read_now) result = slc_verify(model->packed, tensor, err);
+    }
+    return result;
 }
 
 static int load_vectors(struct loaded_model *loaded, struct small_parts *small, struct error *err)
 {
     const struct model *model = loaded->model;
-    int result = rope_table(model, (float *)(void *)small->bytes, err);
+    int result = verify_vectors(model, err);
+    if (result < 0) return result;
+    result = rope_table(model, (float *)(void *)small->bytes, err);
     loaded->rope_frequencies = small->address;
     small->used = card_round_up(2ull * model->config.rope_dims, CARD_WORD_BYTES);
     for (size_t i = 0; i < model->table.n_entries && result == 0; i++)
@@ -155,18 +192,19 @@ static int load_vectors(struct loaded_model *loaded, struct small_parts *small, 
     return result;
 }
 
-static int load_matrices(struct loaded_model *loaded, struct upload *upload, uint32_t weight_formats, struct error *err)
+static int load_matrices(struct loaded_model *loaded, struct placement *placement, struct upload *upload,
+                         struct error *err)
 {
     int result = 0;
     for (size_t i = 0; i < loaded->model->table.n_entries && result == 0; i++) {
-        if (!is_matrix(loaded->model, i)) continue;
-        const struct tensor_entry *entry = &loaded->model->table.entries[i];
-        struct weight *weight = &loaded->weights[i];
-        weight->format = matrix_format(loaded->model, i, weight_formats);
-        if (weight->format == 0) return loaded_model_no_format(i, entry->tensor->type, err);
-        uint64_t bytes = card_matrix_bytes(weight->format, entry->rows, entry->cols);
-        result = loaded_model_place(loaded, bytes, &weight->address, err);
-        if (result == 0) result = loaded_model_upload(loaded, upload, i, 0, weight->format, weight->address, err);
+        bool experts = tensor_role_kind(tensor_table_role(i)) == TENSOR_KIND_EXPERTS;
+        if (experts || !placement_has(loaded->model, i)) continue;
+        result = placement_take(placement, loaded, i, err);
+        if (result == 0) result = loaded_model_fill(loaded, upload, i, err);
+        if (result == 1)
+            result = 0;
+        else if (result == 0)
+            result = loaded_model_upload(loaded, upload, i, 0, 1, loaded->weights[i].address, err);
     }
     return result;
 }
@@ -176,43 +214,50 @@ static int check_embeddings(const struct loaded_model *loaded, struct upload *up
 {
     const struct tensor_table *table = &loaded->model->table;
     const struct tensor_entry *entry = &table->entries[TENSOR_TOKEN_EMBD];
+    if (entry->packed != NULL) {
+        slc_fill_add(loaded->fill, entry->packed, NULL);
+        return 0; /* looked at when it was packed */
+    }
     if (entry->tensor == table->entries[TENSOR_OUTPUT].tensor) return 0; /* tied: packed as the output matrix */
-    struct pack_source source = {entry->tensor->type, entry->tensor->data, entry->rows, entry->cols};
+    struct pack_source source = {
+        .type = entry->tensor->type, .data = entry->tensor->data, .rows = entry->rows, .cols = entry->cols};
     struct pack_result packed = {0};
     int result = upload_check(upload, &source, entry->tensor->n_bytes, &packed, err);
-    return result < 0 ? result : check_packed(entry->tensor, &packed, err);
+    return result < 0 ? result : loaded_model_check_packed(entry->tensor, &packed, err);
 }
 
-static int load_experts(struct loaded_model *loaded, struct small_parts *small, struct upload *upload,
-                        uint32_t weight_formats, struct error *err)
+static int load_experts(struct loaded_model *loaded, struct placement *placement, struct small_parts *small,
+                        struct upload *upload, struct error *err)
 {
     const struct model_config *config = &loaded->model->config;
     uint64_t table_bytes = config->n_experts * sizeof(card_addr);
     for (uint32_t layer = 0; loaded->experts != NULL && layer < config->n_layers; layer++) {
-        struct expert_layer *experts = &loaded->experts[layer];
-        int result = expert_layer_measure(loaded->model, layer, weight_formats, experts, err);
-        if (result == 0) result = expert_slots_load(loaded, layer, upload, small->bytes + small->used, err);
+        int result = expert_slots_load(loaded, layer, placement, upload, small->bytes + small->used, err);
         if (result < 0) return result;
         for (unsigned m = 0; m < EXPERT_MATRICES; m++)
-            experts->table[m] = small->address + small->used + m * table_bytes;
+            loaded->experts[layer].table[m] = small->address + small->used + m * table_bytes;
         small->used = card_round_up(small->used + EXPERT_MATRICES * table_bytes, CARD_WORD_BYTES);
     }
     return 0;
 }
 
-/* Everything to the card; upload and small are the caller's to release. */
-static int load_all(struct loaded_model *loaded, struct upload *upload, struct small_parts *small, struct error *err)
+/* Everything to the card; the other three are the caller's to release. */
+static int load_all(struct loaded_model *loaded, struct placement *placement, struct upload *upload,
+                    struct small_parts *small, struct error *err)
 {
     struct card_info info;
     card_describe(loaded->card, &info);
+    int result = placement_open(loaded->model, &info, placement, err);
+    if (result == 0) result = placement_reserve(placement, loaded, err);
+    if (result < 0) return result;
     small->size = small_bytes(loaded->model);
     small->bytes = memory_array(small->size, 1);
     if (small->bytes == NULL) return error_set(err, ERROR_NO_MEMORY, "loading: out of memory");
-    int result = loaded_model_place(loaded, small->size, &small->address, err);
+    result = loaded_model_place(loaded, small->size, &small->address, err);
     if (result == 0) result = load_vectors(loaded, small, err);
     if (result == 0) result = check_embeddings(loaded, upload, err);
-    if (result == 0) result = load_matrices(loaded, upload, info.weight_formats, err);
-    if (result == 0) result = load_experts(loaded, small, upload, info.weight_formats, err);
+    if (result == 0) result = load_matrices(loaded, placement, upload, err);
+    if (result == 0) result = load_experts(loaded, placement, small, upload, err);
     if (result == 0) result = upload_finish(upload, err);
     if (result < 0) return result;
     card_event done;
@@ -224,7 +269,8 @@ static struct loaded_model *loaded_model_new(const struct model *model, struct c
 {
     struct loaded_model *loaded = memory_array(1, sizeof *loaded);
     if (loaded == NULL) return NULL;
-    size_t n_allocations = model->table.n_entries + model->config.n_layers + 1;
+    size_t n_allocations =
+        CARD_MAX_BANKS + model->table.n_entries + 1; /* what is dealt, each tensor, the small things */
     loaded->model = model;
     loaded->card = card;
     loaded->weights = memory_array(model->table.n_entries, sizeof *loaded->weights);
@@ -254,13 +300,19 @@ static uint64_t bytes_to_pack(const struct model *model)
 int model_load(const struct model *model, struct card *card, const struct model_load_options *options,
                struct loaded_model **out, struct error *err)
 {
+    struct placement placement = {0};
     struct upload upload = {0};
     struct small_parts small = {0};
     struct loaded_model *loaded = loaded_model_new(model, card);
     int result = loaded != NULL ? 0 : error_set(err, ERROR_NO_MEMORY, "loading: out of memory");
     if (result == 0) result = upload_open(&upload, card, options, bytes_to_pack(model), err);
-    if (result == 0) result = load_all(loaded, &upload, &small, err);
+    if (result == 0 && model->packed != NULL)
+        result = slc_fill_open(model->packed, model->table.n_entries, upload.threads, &loaded->fill, err);
+    upload.model = model;
+    if (result == 0) result = load_all(loaded, &placement, &upload, &small, err);
+    if (result == 0 && loaded->fill != NULL) slc_fill_start(loaded->fill);
     upload_close(&upload);
+    placement_close(&placement);
     free(small.bytes);
     if (result < 0) {
         error_prefix(err, "%s", model->name);
@@ -274,6 +326,7 @@ int model_load(const struct model *model, struct card *card, const struct model_
 void loaded_model_close(struct loaded_model *loaded)
 {
     if (loaded == NULL) return;
+    slc_fill_close(loaded->fill);
     for (size_t i = 0; i < loaded->n_allocations; i++) card_free(loaded->card, loaded->allocations[i]);
     free(loaded->allocations);
     free(loaded->weights);

@@ -10,11 +10,21 @@
 int loaded_model_place(struct loaded_model *loaded, uint64_t bytes, card_addr *address, struct error *err);
 
 /*
- * Packs matrix `expert` of the tensor at this index of the table (0 where it is one matrix) to dst, and counts what
- * was rounded. ERROR_BAD_FILE names a tensor with a scale or a weight that is not finite.
+ * Packs matrices [first, first + n) of the tensor at this index of the table, which has its place, to dst, and counts
+ * what was rounded. More than one is for experts whose rows fill tiles. ERROR_BAD_FILE names a tensor with a scale or a
+ * weight that is not finite.
  */
-int loaded_model_upload(struct loaded_model *loaded, struct upload *upload, size_t index, uint32_t expert,
-                        unsigned format, card_addr dst, struct error *err);
+int loaded_model_upload(struct loaded_model *loaded, struct upload *upload, size_t index, uint32_t first, uint32_t n,
+                        card_addr dst, struct error *err);
+
+/*
+ * Lets the tensor at this index, which has its place, be read from a packed file into card memory in the background: 1.
+ * 0: the caller uploads it, and if it is packed it has been verified. Or a negative error code.
+ */
+int loaded_model_fill(struct loaded_model *loaded, struct upload *upload, size_t index, struct error *err);
+
+/* ERROR_BAD_FILE names a tensor in which packing saw what cannot be computed with. */
+int loaded_model_check_packed(const struct gguf_tensor *tensor, const struct pack_result *packed, struct error *err);
 
 /* The error for a tensor whose type this card cannot hold. */
 int loaded_model_no_format(size_t index, enum gguf_tensor_type type, struct error *err);

@@ -12,6 +12,7 @@
 #include "host/model/gguf.h"
 
 struct family; /* host/model/family.h */
+struct slc;    /* host/model/slc.h */
 
 enum rope_scaling { ROPE_SCALING_NONE, ROPE_SCALING_LINEAR };
 
@@ -21,6 +22,7 @@ struct model_config {
     uint32_t context_length;                         /* what the model was trained for */
     uint32_t rope_dims;
     uint32_t attention_window; /* a token sees the last this many; 0: all */
+    bool recurrent; /* sequences have states besides their pages: pages of a prefix alone do not carry one on */
     float norm_epsilon, rope_theta;
     enum rope_scaling rope_scaling;
     float rope_scaling_factor; /* with ROPE_SCALING_LINEAR */
@@ -29,18 +31,25 @@ struct model_config {
 struct model; /* opaque */
 
 /*
- * Opens path, or the embedded demo model if path is NULL: reads the header, recognises the family, checks that every tensor is
- * there with the right shape (all that are missing are listed) and that the vocabulary fits. *out is owned: model_close.
- * ERROR_UNSUPPORTED names architecture or tensor type and what is supported.
+ * Opens path, a GGUF file or a packed file (slc.h), or the embedded demo model if path is NULL: reads the header,
+ * recognises the family, checks that every tensor is there with the right shape (all that are missing are listed) and
+ * that the vocabulary fits. *out is owned: model_close. ERROR_UNSUPPORTED names architecture or tensor type and what
+ * is supported.
  */
 int model_open(const char *path, struct model **out, struct error *err);
 int model_open_memory(const void *bytes, size_t n_bytes, const char *name, struct model **out, struct error *err);
+/* A model file without a model: sets one of the two, which the caller closes (gguf_close, slc_close), or none on error. */
+int model_open_file(const char *path, struct gguf **file, struct slc **packed, struct error *err);
 void model_close(struct model *model); /* NULL is allowed; no loaded_model of it may be open */
 
-const struct gguf *model_file(const struct model *model);
+const struct gguf *model_file(const struct model *model);  /* of a packed file: its source's header */
+const struct slc *model_packed(const struct model *model); /* NULL: a GGUF file */
 const struct model_config *model_get_config(const struct model *model);
 const struct family *model_family(const struct model *model);
-/* For people and for the API's model id: the file's base name without ".gguf" and split suffix, or "sluice-demo". */
+/*
+ * For people and for the API's model id: the base name, without ".gguf" and split suffix, of the file, or of what a packed
+ * file was packed from; or "sluice-demo".
+ */
 const char *model_name(const struct model *model);
 uint64_t model_weight_bytes(const struct model *model);
 
@@ -65,13 +74,13 @@ struct model_conversion {
 };
 
 /*
- * What model_load takes of a card whose struct card_info has these weight_formats, in bytes and exactly: the experts'
- * slots, and everything else. ERROR_UNSUPPORTED names a tensor that such a card has no format for.
+ * What model_load takes of a card in this state, in bytes and exactly: the experts' slots, and everything else.
+ * ERROR_UNSUPPORTED names a tensor that such a card has no format for.
  */
 struct model_card_needs {
     uint64_t expert_bytes, other_bytes;
 };
-int model_card_needs(const struct model *model, uint32_t weight_formats, struct model_card_needs *needs,
+int model_card_needs(const struct model *model, const struct card_info *info, struct model_card_needs *needs,
                      struct error *err);
 
 struct loaded_model; /* opaque to all but host/model */
@@ -104,9 +113,9 @@ uint64_t model_page_bytes(const struct model *model, unsigned kv_format);
 uint64_t model_step_bytes(const struct model *model, const struct step_limits *limits);
 
 /*
- * One step: n_tokens tokens of any sequences. batch[i] says position and first page entry of token i (see
- * card_program.h); pages is the concatenation of the page tables. logit_rows are indexes of the tokens whose logits
- * are wanted, ascending.
+ * One step: n_tokens tokens of any sequences. batch[i] says position, first page entry, what is seen and the sequence's
+ * state of token i (see card_program.h); pages is the concatenation of the page tables. logit_rows are indexes of the
+ * tokens whose logits are wanted, ascending.
  */
 struct step {
     uint32_t n_tokens;

@@ -13,7 +13,6 @@
 #define MAX_WIDTH (1u << 20)
 #define MAX_FFN_WIDTH (1u << 24)
 #define MAX_HEADS 4096u
-#define MAX_HEAD_DIM 1024u
 #define MAX_VOCAB (1u << 26)
 #define KEY_BYTES 96
 
@@ -88,18 +87,18 @@ static int read_sizes(const struct gguf *file, const char *arch, struct model_co
 
 static int read_head_dim(const struct gguf *file, const char *arch, struct model_config *c, struct error *err)
 {
-    int found = optional_u32(file, arch, "attention.key_length", 2, MAX_HEAD_DIM, &c->head_dim, err);
+    int found = optional_u32(file, arch, "attention.key_length", 2, CARD_MAX_HEAD_DIM, &c->head_dim, err);
     if (found < 0) return found;
     if (found == 0) {
         c->head_dim = c->d_model / c->n_heads;
-        if (c->d_model % c->n_heads != 0 || c->head_dim < 2 || c->head_dim > MAX_HEAD_DIM)
+        if (c->d_model % c->n_heads != 0 || c->head_dim < 2 || c->head_dim > CARD_MAX_HEAD_DIM)
             return error_set(err, ERROR_BAD_FILE,
                              "%s.embedding_length (%u) over attention.head_count (%u) gives no head size of 2 to %u",
-                             arch, c->d_model, c->n_heads, MAX_HEAD_DIM);
+                             arch, c->d_model, c->n_heads, CARD_MAX_HEAD_DIM);
     }
     if (c->head_dim % 2 != 0) return error_set(err, ERROR_BAD_FILE, "%s: head size %u is odd", arch, c->head_dim);
     uint32_t value_length = c->head_dim;
-    found = optional_u32(file, arch, "attention.value_length", 1, MAX_HEAD_DIM, &value_length, err);
+    found = optional_u32(file, arch, "attention.value_length", 1, CARD_MAX_HEAD_DIM, &value_length, err);
     if (found < 0) return found;
     if (value_length != c->head_dim)
         return error_set(err, ERROR_UNSUPPORTED,

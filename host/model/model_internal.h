@@ -5,12 +5,15 @@
 
 #include "host/model/family.h"
 #include "host/model/model.h"
+#include "host/model/slc.h"
+#include "host/model/slc_fill.h"
 #include "host/model/tensor_table.h"
 
 #define MODEL_NAME_BYTES 128
 
 struct model {
-    struct gguf *file; /* owned */
+    struct gguf *file;  /* owned; NULL if packed is not: then slc_file */
+    struct slc *packed; /* owned; NULL: a GGUF file */
     const struct family *family;
     struct model_config config;
     struct tensor_table table;
@@ -20,19 +23,19 @@ struct model {
 
 /* A tensor on the card. */
 struct weight {
-    card_addr address;
-    unsigned format; /* enum card_format */
+    card_addr address; /* of experts: the first one's */
+    unsigned format;   /* enum card_format */
+    unsigned banks;    /* over which it is dealt; 1: it is not */
 };
 
-/* The experts of one layer: a slot holds one expert's three matrices; the tables name the slot of each expert. */
+/* The slot tables of one layer's experts. */
 enum expert_matrix { EXPERT_GATE, EXPERT_UP, EXPERT_DOWN, EXPERT_MATRICES };
 struct expert_layer {
-    card_addr slots;                  /* n_experts slots, one after the other */
-    uint64_t slot_bytes;              /* of one */
-    uint64_t offset[EXPERT_MATRICES]; /* of each matrix in a slot */
-    unsigned format[EXPERT_MATRICES]; /* enum card_format */
     card_addr table[EXPERT_MATRICES]; /* card_addr[n_experts] on the card */
 };
+
+/* The role of each of an expert's matrices. (expert_slots.c) */
+enum tensor_role expert_role(enum expert_matrix matrix);
 
 struct loaded_model {
     const struct model *model;
@@ -43,11 +46,15 @@ struct loaded_model {
     card_addr *allocations;       /* owned, and so is the card memory */
     size_t n_allocations;
     uint64_t card_bytes;
+    struct slc_fill *fill; /* owned; what a packed file still brings; NULL: nothing */
     struct model_conversion conversion;
     double error_squares, value_squares; /* of all converted tensors */
 };
 
-/* bytes in the card's emptiest bank, so that weights spread over all channels; *address is the caller's: card_free. */
+/* As gguf_forget, for whatever kind of file the model is from. */
+void model_forget(const struct model *model, const uint8_t *bytes, size_t n_bytes);
+
+/* bytes in the card's emptiest bank; *address is the caller's: card_free. */
 int card_place(struct card *card, uint64_t bytes, card_addr *address, struct error *err);
 
 /* Inverse frequencies theta^(-2i/dims) over scaling and rope_freqs.weight: out[rope_dims / 2]. (rope_table.c) */
@@ -55,9 +62,5 @@ int rope_table(const struct model *model, float *out, struct error *err);
 
 /* base^exponent for base > 0, to the nearest float32 and the same on every machine. */
 float rope_power(float base, float exponent);
-
-/* The sizes and offsets of a layer's slots on a card with these weight formats. (expert_slots.c) */
-int expert_layer_measure(const struct model *model, uint32_t layer, uint32_t weight_formats,
-                         struct expert_layer *experts, struct error *err);
 
 #endif

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A cell is what one row has in one block of the card layout: 64 or 256 columns. Each type has one function that moves a
+ * A cell is what one row has in one block of the card layout: 64, 128 or 256 columns. Each type has one function that moves a
  * cell; all of them only move bits, save the one for float types. GGUF block formats: ggml-common.h and gguf_decode.c.
  */
 #include "host/model/pack.h"
 
 #include "host/base/bytes.h"
 #include "host/base/vector_clones.h"
+#include "host/model/unpack.h"
 #include "kernels/abi/card_math.h"
 
 #include <math.h>
@@ -17,13 +18,17 @@
 #define BYTE_GROUP_BYTES 512u   /* of an 8-bit group */
 #define K_GROUPS 8u             /* groups in a block of 256 columns */
 #define K_NIBBLES 320u          /* offset of the 4-bit groups in the Q4_K, Q5_K and Q6_K blocks */
+#define PREFETCH_BYTES 512u     /* how far ahead a row is asked for */
 #define K_HIGH_BITS 2368u       /* offset of the bits above them */
+
+/* What is called for every group: left to itself, the compiler calls it. */
+#define PACK_INLINE static inline __attribute__((always_inline))
 
 /* n_groups (of 32 columns) at source go to row `row` of block. True if a scale is infinite or not a number. */
 typedef bool cell_function(const uint8_t *source, unsigned n_groups, uint8_t *block, unsigned row);
 
 /* Copies half i of a block's header to entry `row` of the list of 16 at list; true if it is not finite. */
-static bool put_half(const uint8_t *source, uint8_t *list, unsigned row)
+PACK_INLINE bool put_half(const uint8_t *source, uint8_t *list, unsigned row)
 {
     uint16_t half = load_u16(source);
     store_u16(list + 2 * row, half);
@@ -31,7 +36,7 @@ static bool put_half(const uint8_t *source, uint8_t *list, unsigned row)
 }
 
 /* 16 bytes with columns 0..15 in the low and 16..31 in the high nibbles, to one row of a 4-bit group. */
-static void put_nibbles(const uint8_t *source, uint8_t *group, unsigned row)
+PACK_INLINE void put_nibbles(const uint8_t *source, uint8_t *group, unsigned row)
 {
     for (unsigned half = 0; half < 2; half++) {
         uint32_t first = load_u32(source + 8 * half), second = load_u32(source + 8 * half + 4);
@@ -41,17 +46,18 @@ static void put_nibbles(const uint8_t *source, uint8_t *group, unsigned row)
     }
 }
 
-/* The low (shift 0) or high (shift 4) nibbles of 32 bytes are columns 0..31. */
-static void put_nibble_plane(const uint8_t *source, unsigned shift, uint8_t *group, unsigned row)
+/* The low nibbles of 32 bytes are columns 0..31 of one group, the high ones of another. */
+PACK_INLINE void put_nibble_planes(const uint8_t *source, uint8_t *low, uint8_t *high, unsigned row)
 {
     for (unsigned word = 0; word < 4; word++) {
-        uint32_t first = load_u32(source + 8 * word) >> shift & LOW_NIBBLES;
-        uint32_t second = load_u32(source + 8 * word + 4) >> shift & LOW_NIBBLES;
-        store_u32(group + word * CARD_WORD_BYTES + 4 * row, first | second << 4);
+        uint32_t first = load_u32(source + 8 * word), second = load_u32(source + 8 * word + 4);
+        size_t at = word * CARD_WORD_BYTES + 4 * row;
+        store_u32(low + at, (first & LOW_NIBBLES) | (second & LOW_NIBBLES) << 4);
+        store_u32(high + at, (first >> 4 & LOW_NIBBLES) | (second & ~LOW_NIBBLES));
     }
 }
 
-static void put_bytes(const uint8_t values[CARD_GROUP_COLS], uint8_t *group, unsigned row)
+PACK_INLINE void put_bytes(const uint8_t values[CARD_GROUP_COLS], uint8_t *group, unsigned row)
 {
     for (unsigned word = 0; word < 8; word++) memcpy(group + word * CARD_WORD_BYTES + 4 * row, values + 4 * word, 4);
 }
@@ -77,20 +83,21 @@ static bool cell_q4_1(const uint8_t *source, unsigned n_groups, uint8_t *block, 
     return bad;
 }
 
-/* Four bits, one in each byte's bit 4, from bits 0..3. */
-static uint32_t spread_bits(uint32_t bits)
-{
-    return (bits & 1u) << 4 | (bits & 2u) << 11 | (bits & 4u) << 18 | (bits & 8u) << 25;
-}
+/* Bits 0..3, one in each byte's bit 4. */
+PACK_INLINE uint32_t spread_bits(uint32_t bits) { return ((bits & 15u) * 0x00204081u & 0x01010101u) << 4; }
 
-/* The 32 five-bit values of Q5_0 and Q5_1: bit 4 of column c is bit c of the word, the rest are nibbles as in Q4_0. */
-static void five_bit_values(const uint8_t *high, const uint8_t *nibbles, uint8_t values[CARD_GROUP_COLS])
+/*
+ * The 32 five-bit values of Q5_0 and Q5_1: bit 4 of column c is bit c of the word, the rest are nibbles as in Q4_0. With
+ * centred, less 16: a value without bit 4 is negative then, and has the bits above it instead.
+ */
+PACK_INLINE void five_bit_values(const uint8_t *high, const uint8_t *nibbles, bool centred,
+                                 uint8_t values[CARD_GROUP_COLS])
 {
-    uint32_t bits = load_u32(high);
+    uint32_t bits = load_u32(high), flip = centred ? 0x10101010u : 0, factor = centred ? 15u : 1u;
     for (unsigned i = 0; i < 4; i++) {
         uint32_t pair = load_u32(nibbles + 4 * i);
-        store_u32(values + 4 * i, (pair & LOW_NIBBLES) | spread_bits(bits >> 4 * i));
-        store_u32(values + 16 + 4 * i, (pair >> 4 & LOW_NIBBLES) | spread_bits(bits >> (16 + 4 * i)));
+        store_u32(values + 4 * i, (pair & LOW_NIBBLES) | (spread_bits(bits >> 4 * i) ^ flip) * factor);
+        store_u32(values + 16 + 4 * i, (pair >> 4 & LOW_NIBBLES) | (spread_bits(bits >> (16 + 4 * i)) ^ flip) * factor);
     }
 }
 
@@ -100,8 +107,7 @@ static bool cell_q5_0(const uint8_t *source, unsigned n_groups, uint8_t *block, 
     for (unsigned g = 0; g < n_groups; g++, source += 22) {
         uint8_t values[CARD_GROUP_COLS];
         bad |= put_half(source, block + 32 * g, row);
-        five_bit_values(source + 2, source + 6, values);
-        for (unsigned c = 0; c < CARD_GROUP_COLS; c++) values[c] = (uint8_t)(values[c] - 16);
+        five_bit_values(source + 2, source + 6, true, values);
         put_bytes(values, block + 64 + BYTE_GROUP_BYTES * g, row);
     }
     return bad;
@@ -114,7 +120,7 @@ static bool cell_q5_1(const uint8_t *source, unsigned n_groups, uint8_t *block, 
         uint8_t values[CARD_GROUP_COLS];
         bad |= put_half(source, block + 32 * g, row);
         bad |= put_half(source + 2, block + 64 + 32 * g, row);
-        five_bit_values(source + 4, source + 8, values);
+        five_bit_values(source + 4, source + 8, false, values);
         put_bytes(values, block + 128 + BYTE_GROUP_BYTES * g, row);
     }
     return bad;
@@ -136,17 +142,13 @@ static bool put_k_header(const uint8_t *source, uint8_t *block, unsigned row)
     const uint8_t *packed = source + 4;
     bool bad = put_half(source, block, row);
     bad |= put_half(source + 2, block + 32, row);
+    /* Four at a time: the first four are the low six bits of a byte, the others put together of three places. */
+    uint32_t first = load_u32(packed), second = load_u32(packed + 4), third = load_u32(packed + 8);
+    const uint32_t scales[2] = {first & 0x3f3f3f3fu, (third & LOW_NIBBLES) | (first >> 2 & 0x30303030u)};
+    const uint32_t mins[2] = {second & 0x3f3f3f3fu, (third >> 4 & LOW_NIBBLES) | (second >> 2 & 0x30303030u)};
     for (unsigned g = 0; g < K_GROUPS; g++) {
-        unsigned scale, min;
-        if (g < 4) {
-            scale = packed[g] & 63u;
-            min = packed[g + 4] & 63u;
-        } else {
-            scale = (packed[g + 4] & 15u) | ((unsigned)packed[g - 4] >> 6 << 4);
-            min = ((unsigned)packed[g + 4] >> 4) | ((unsigned)packed[g] >> 6 << 4);
-        }
-        block[64 + 16 * g + row] = (uint8_t)scale;
-        block[192 + 16 * g + row] = (uint8_t)min;
+        block[64 + 16 * g + row] = (uint8_t)(scales[g / 4] >> 8 * (g % 4));
+        block[192 + 16 * g + row] = (uint8_t)(mins[g / 4] >> 8 * (g % 4));
     }
     return bad;
 }
@@ -154,8 +156,9 @@ static bool put_k_header(const uint8_t *source, uint8_t *block, unsigned row)
 /* The 128 bytes of nibbles of Q4_K and Q5_K: 32 bytes hold group 2i low and group 2i + 1 high. */
 static void put_k_nibbles(const uint8_t *source, uint8_t *block, unsigned row)
 {
-    for (unsigned g = 0; g < K_GROUPS; g++)
-        put_nibble_plane(source + 32 * (g / 2), 4 * (g % 2), block + K_NIBBLES + NIBBLE_GROUP_BYTES * g, row);
+    for (unsigned pair = 0; pair < K_GROUPS / 2; pair++)
+        put_nibble_planes(source + 32 * pair, block + K_NIBBLES + 2 * NIBBLE_GROUP_BYTES * pair,
+                          block + K_NIBBLES + 2 * NIBBLE_GROUP_BYTES * pair + NIBBLE_GROUP_BYTES, row);
 }
 
 static bool cell_q4_k(const uint8_t *source, unsigned n_groups, uint8_t *block, unsigned row)
@@ -172,34 +175,55 @@ static bool cell_q5_k(const uint8_t *source, unsigned n_groups, uint8_t *block, 
     put_k_nibbles(source + 48, block, row);
     for (unsigned g = 0; g < K_GROUPS; g++) {
         uint32_t bits = 0;
-        for (unsigned c = 0; c < CARD_GROUP_COLS; c++) bits |= (uint32_t)(high[c] >> g & 1u) << c;
-        store_u32(block + K_HIGH_BITS + 64 * g + 4 * row, bits);
+        for (unsigned k = 0; k < 8; k++) bits |= (load_u32(high + 4 * k) >> g & 0x01010101u) << k;
+        store_u32(block + K_HIGH_BITS + CARD_WORD_BYTES * g + 4 * row, bits);
     }
     return put_k_header(source, block, row);
+}
+
+/* Of 16 bytes the two bits from `shift` on: columns 4i..4i+3 at bits 2i of the result's bytes. */
+PACK_INLINE uint32_t two_bits(const uint8_t *bytes, unsigned shift)
+{
+    uint32_t bits = 0;
+    for (unsigned i = 0; i < 4; i++) bits |= (load_u32(bytes + 4 * i) >> shift & 0x03030303u) << 2 * i;
+    return bits;
 }
 
 /* 128 bytes of low nibbles, 64 of high bits, 16 scales, d. Each half of the block is four groups in planes. */
 static bool cell_q6_k(const uint8_t *source, unsigned n_groups, uint8_t *block, unsigned row)
 {
     (void)n_groups;
-    for (unsigned g = 0; g < K_GROUPS; g++) {
-        unsigned half = g / 4, plane = g % 4;
-        const uint8_t *nibbles = source + 64 * half + 32 * (plane % 2);
+    for (unsigned half = 0; half < 2; half++) {
+        uint8_t *groups = block + K_NIBBLES + 4 * NIBBLE_GROUP_BYTES * half;
+        uint8_t *words = block + K_HIGH_BITS + 8 * CARD_WORD_BYTES * half + 4 * row;
         const uint8_t *high = source + 128 + 32 * half;
-        put_nibble_plane(nibbles, 4 * (plane / 2), block + K_NIBBLES + NIBBLE_GROUP_BYTES * g, row);
-        uint64_t bits = 0;
-        for (unsigned c = 0; c < CARD_GROUP_COLS; c++) bits |= (uint64_t)(high[c] >> 2 * plane & 3u) << 2 * c;
-        store_u64(block + K_HIGH_BITS + 128 * g + 8 * row, bits);
+        for (unsigned i = 0; i < 2; i++)
+            put_nibble_planes(source + 64 * half + 32 * i, groups + NIBBLE_GROUP_BYTES * i,
+                              groups + NIBBLE_GROUP_BYTES * (i + 2), row);
+        for (unsigned plane = 0; plane < 4; plane++) {
+            store_u32(words + 2 * CARD_WORD_BYTES * plane, two_bits(high, 2 * plane));
+            store_u32(words + 2 * CARD_WORD_BYTES * plane + CARD_WORD_BYTES, two_bits(high + 16, 2 * plane));
+        }
     }
     for (unsigned i = 0; i < 16; i++) block[64 + 16 * i + row] = source[192 + i];
     return put_half(source + 208, block, row);
 }
 
-/* Inlined into round_tile, which has clones: the loops below over 32 values become vector instructions there. */
-#define ROUND_INLINE static inline __attribute__((always_inline))
+/* Exponent 255 is refused, as by gguf_has_nan_scale. */
+static bool cell_mxfp4(const uint8_t *source, unsigned n_groups, uint8_t *block, unsigned row)
+{
+    bool bad = false;
+    for (unsigned g = 0; g < n_groups; g++, source += 17) {
+        block[16 * g + row] = source[0];
+        bad |= source[0] == 255;
+        put_nibbles(source + 1, block + 64 + NIBBLE_GROUP_BYTES * g, row);
+    }
+    return bad;
+}
 
+/* Inlined into round_tile, which has clones: the loops below over 32 values become vector instructions there. */
 /* The bits of the largest magnitude; 0x7f800000 or more if one is infinite or not a number. */
-ROUND_INLINE uint32_t largest_bits(const float values[CARD_GROUP_COLS])
+PACK_INLINE uint32_t largest_bits(const float values[CARD_GROUP_COLS])
 {
     uint32_t largest = 0;
     for (unsigned c = 0; c < CARD_GROUP_COLS; c++) {
@@ -210,8 +234,8 @@ ROUND_INLINE uint32_t largest_bits(const float values[CARD_GROUP_COLS])
 }
 
 /* Adds the errors of quantized values and the values' squares, in four sums each, so that additions overlap. */
-ROUND_INLINE void measure_error(const float values[CARD_GROUP_COLS], const float rounded[CARD_GROUP_COLS],
-                                struct pack_result *result)
+PACK_INLINE void measure_error(const float values[CARD_GROUP_COLS], const float rounded[CARD_GROUP_COLS],
+                               struct pack_result *result)
 {
     double errors[4] = {0}, squares[4] = {0};
     for (unsigned c = 0; c < CARD_GROUP_COLS; c += 4) {
@@ -229,8 +253,8 @@ ROUND_INLINE void measure_error(const float values[CARD_GROUP_COLS], const float
  * 32 floats to one row of an 8-bit group by Q8_0's rule (ggml's quantize_row_q8_0): d = largest magnitude / 127,
  * q = round(value / d), ties away from zero, d stored as a half.
  */
-ROUND_INLINE void put_rounded(const float values[CARD_GROUP_COLS], uint8_t *block, unsigned group, unsigned row,
-                              struct pack_result *result)
+PACK_INLINE void put_rounded(const float values[CARD_GROUP_COLS], uint8_t *block, unsigned group, unsigned row,
+                             struct pack_result *result)
 {
     uint32_t largest = largest_bits(values);
     if (largest >= 0x7f800000u) {
@@ -265,7 +289,7 @@ static const struct {
     [GGUF_Q8_0] = {cell_q8_0, CARD_FORMAT_INT8}, [GGUF_Q4_K] = {cell_q4_k, CARD_FORMAT_Q4_K},
     [GGUF_Q5_K] = {cell_q5_k, CARD_FORMAT_Q5_K}, [GGUF_Q6_K] = {cell_q6_k, CARD_FORMAT_Q6_K},
     [GGUF_F32] = {NULL, CARD_FORMAT_INT8},       [GGUF_F16] = {NULL, CARD_FORMAT_INT8},
-    [GGUF_BF16] = {NULL, CARD_FORMAT_INT8},
+    [GGUF_BF16] = {NULL, CARD_FORMAT_INT8},      [GGUF_MXFP4] = {cell_mxfp4, CARD_FORMAT_MXFP4},
 };
 
 static bool is_float(enum gguf_tensor_type type) { return type == GGUF_F32 || type == GGUF_F16 || type == GGUF_BF16; }
@@ -287,16 +311,16 @@ uint64_t pack_bytes_before(unsigned format, uint32_t rows, uint32_t cols, uint32
     return card_matrix_bytes(format, last < rows ? (uint32_t)last : rows, cols);
 }
 
-static size_t row_bytes(const struct pack_source *source)
+size_t pack_row_bytes(const struct pack_source *source)
 {
     return (size_t)(source->cols / gguf_block_elements(source->type)) * gguf_block_bytes(source->type);
 }
 
-/* Rows of floats: decoded exactly, checked, not tiled. */
+/* Rows of floats: decoded exactly, checked, one after the other. */
 static void pack_floats(const struct pack_source *source, uint32_t first, uint32_t n, uint8_t *out,
                         struct pack_result *result)
 {
-    size_t stride = row_bytes(source);
+    size_t stride = pack_row_bytes(source);
     uint32_t row = first * CARD_TILE_ROWS;
     uint32_t end = source->rows - row > (uint64_t)n * CARD_TILE_ROWS ? row + n * CARD_TILE_ROWS : source->rows;
     for (; row < end; row++, out += (size_t)source->cols * 4) {
@@ -306,6 +330,7 @@ static void pack_floats(const struct pack_source *source, uint32_t first, uint32
             uint32_t count = source->cols - c < 256 ? source->cols - c : 256;
             size_t offset = (size_t)(c / gguf_block_elements(source->type)) * gguf_block_bytes(source->type);
             gguf_decode(source->type, from + offset, count, values);
+            result->not_finite |= gguf_has_nan_scale(source->type, from + offset, count);
             for (uint32_t i = 0; i < count; i++) result->not_finite |= !isfinite(values[i]);
             memcpy(out + (size_t)c * 4, values, (size_t)count * 4);
         }
@@ -317,7 +342,7 @@ VECTOR_CLONES
 static void round_tile(const struct pack_source *source, const uint8_t *rows, unsigned n_rows, uint8_t *out,
                        struct pack_result *result)
 {
-    size_t stride = row_bytes(source), element = gguf_block_bytes(source->type);
+    size_t stride = pack_row_bytes(source), element = gguf_block_bytes(source->type);
     for (uint32_t c = 0; c < source->cols; c += 64, out += card_block_bytes(CARD_FORMAT_INT8)) {
         uint32_t count = source->cols - c < 64 ? source->cols - c : 64;
         for (unsigned r = 0; r < n_rows; r++) {
@@ -334,20 +359,46 @@ static void move_tile(const struct pack_source *source, unsigned format, const u
                       uint8_t *out, struct pack_result *result)
 {
     cell_function *cell = types[source->type].cell;
-    size_t stride = row_bytes(source);
+    size_t stride = pack_row_bytes(source);
     uint32_t width = card_block_cols(format);
     size_t cell_bytes = (size_t)(width / gguf_block_elements(source->type)) * gguf_block_bytes(source->type);
     bool bad = false;
     for (uint32_t c = 0; c < source->cols; c += width, rows += cell_bytes, out += card_block_bytes(format)) {
         unsigned n_groups = (source->cols - c < width ? source->cols - c : width) / CARD_GROUP_COLS;
-        for (unsigned r = 0; r < n_rows; r++) bad |= cell(rows + r * stride, n_groups, out, r);
+        for (unsigned r = 0; r < n_rows; r++) {
+            /* Rows of less than a page: the processor loses count of so many streams in one page. */
+            for (size_t ahead = 0; ahead < cell_bytes; ahead += 64)
+                __builtin_prefetch(rows + r * stride + PREFETCH_BYTES + ahead);
+            bad |= cell(rows + r * stride, n_groups, out, r);
+        }
     }
     result->not_finite |= bad;
+}
+
+/* Pieces of a matrix that is packed already. */
+static void copy_pieces(const struct pack_source *source, unsigned format, uint32_t first, uint32_t n, uint8_t *out)
+{
+    uint64_t begin = pack_bytes_before(source->packed, source->rows, source->cols, first);
+    uint64_t end = pack_bytes_before(source->packed, source->rows, source->cols, first + n);
+    if (format == source->packed) {
+        memcpy(out, source->data + begin, end - begin);
+        return;
+    }
+    uint64_t tile_bytes = card_tile_bytes(source->packed, source->cols);
+    for (uint32_t piece = first; piece < first + n; piece++, out += (size_t)CARD_TILE_ROWS * source->cols * 4) {
+        uint32_t row = piece * CARD_TILE_ROWS;
+        uint32_t n_rows = source->rows - row < CARD_TILE_ROWS ? source->rows - row : CARD_TILE_ROWS;
+        unpack_tile(source->packed, source->data + piece * tile_bytes, n_rows, source->cols, (float *)(void *)out);
+    }
 }
 
 void pack_pieces(const struct pack_source *source, unsigned format, uint32_t first, uint32_t n, uint8_t *out,
                  struct pack_result *result)
 {
+    if (source->packed != 0) {
+        copy_pieces(source, format, first, n, out);
+        return;
+    }
     if (format == CARD_FORMAT_F32) {
         pack_floats(source, first, n, out, result);
         return;
@@ -357,7 +408,7 @@ void pack_pieces(const struct pack_source *source, unsigned format, uint32_t fir
     for (uint32_t piece = first; piece < first + n; piece++, out += tile_bytes) {
         uint32_t row = piece * CARD_TILE_ROWS;
         unsigned n_rows = source->rows - row < CARD_TILE_ROWS ? source->rows - row : CARD_TILE_ROWS;
-        const uint8_t *rows = source->data + row * row_bytes(source);
+        const uint8_t *rows = source->data + row * pack_row_bytes(source);
         if (padded_cols || n_rows < CARD_TILE_ROWS) memset(out, 0, tile_bytes);
         if (is_float(source->type))
             round_tile(source, rows, n_rows, out, result);

@@ -14,6 +14,7 @@ struct pack_source {
     enum gguf_tensor_type type; /* a supported one */
     const uint8_t *data;        /* rows of cols values, borrowed */
     uint32_t rows, cols;        /* cols is a multiple of the type's block */
+    unsigned packed;            /* enum card_format: data is a matrix in this layout already; 0: rows of type */
 };
 
 /* What packing saw. Sums grow over calls; the caller zeroes them. */
@@ -33,6 +34,9 @@ unsigned pack_format(enum gguf_tensor_type type, uint32_t weight_formats);
 /* Whether packing type as format rounds its values. */
 bool pack_rounds(enum gguf_tensor_type type, unsigned format);
 
+/* Bytes of a row of values of source->type in the file. */
+size_t pack_row_bytes(const struct pack_source *source);
+
 /* A piece is 16 rows of the matrix, the last one what is left. Pieces lie one after the other on the card. */
 uint32_t pack_n_pieces(uint32_t rows);
 
@@ -40,6 +44,8 @@ uint32_t pack_n_pieces(uint32_t rows);
 uint64_t pack_bytes_before(unsigned format, uint32_t rows, uint32_t cols, uint32_t n);
 
 /*
+ * A packed source goes to its own format, or to F32.
+ *
  * Writes pieces [first, first + n) to out, pack_bytes_before(first + n) - pack_bytes_before(first) bytes, padding
  * included. Calls on different pieces may run at the same time, each with its own result.
  */

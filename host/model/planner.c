@@ -99,6 +99,7 @@ static void linear(struct planner *planner, struct activations *dst, struct acti
         .dst = dst->address,
         .src = planner_operand(planner, src, weight.format),
         .weight = weight.address,
+        .param = {weight.banks},
     };
     if (planner_has(planner, bias_role, layer)) {
         descriptor.flags |= CARD_FLAG_BIAS;

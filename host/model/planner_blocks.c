@@ -27,7 +27,7 @@ static void write_kv(struct planner *p, const struct activations *key, const str
                           .src = key->address,
                           .weight = value->address,
                           .aux = p->batch,
-                          .param = {p->n_pages},
+                          .param = {p->n_pages, p->config->head_dim},
                       });
 }
 
@@ -108,20 +108,19 @@ void planner_ffn(struct planner *p, struct activations *hidden, uint32_t layer)
 static void expert_linear(struct planner *p, const struct activations *dst, struct activations *src,
                           enum expert_matrix matrix, card_addr choices, uint32_t layer)
 {
-    const struct expert_layer *experts = p->loaded != NULL ? &p->loaded->experts[layer] : NULL;
-    unsigned format = experts != NULL ? experts->format[matrix] : 0;
+    struct weight weight = planner_weight(p, expert_role(matrix), layer);
     planner_append(p, &(struct card_descriptor){
                           .opcode = CARD_OP_EXPERT_MATMUL,
-                          .format = (uint8_t)format,
+                          .format = (uint8_t)weight.format,
                           .flags = matrix == EXPERT_DOWN ? CARD_FLAG_PER_CHOICE : 0,
                           .tokens = dst->tokens / p->config->n_experts_used,
                           .rows = dst->cols,
                           .cols = src->cols,
                           .dst = dst->address,
-                          .src = planner_operand(p, src, format),
-                          .weight = experts != NULL ? experts->table[matrix] : 0,
+                          .src = planner_operand(p, src, weight.format),
+                          .weight = p->loaded != NULL ? p->loaded->experts[layer].table[matrix] : 0,
                           .aux = choices,
-                          .param = {p->config->n_experts_used, p->config->n_experts},
+                          .param = {p->config->n_experts_used, p->config->n_experts, weight.banks},
                       });
 }
 

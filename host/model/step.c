@@ -30,14 +30,14 @@ static uint64_t measure(const struct model *model, const struct step_limits *lim
 uint64_t model_page_bytes(const struct model *model, unsigned kv_format)
 {
     const struct model_config *config = &model->config;
-    return config->n_layers * card_page_bytes(kv_format, config->n_kv_heads, config->head_dim);
+    return config->n_layers * card_page_bytes(kv_format, config->n_kv_heads, config->head_dim, config->head_dim);
 }
 
 /* One layer's pool, as the card allocates it. */
 static uint64_t pool_bytes(const struct model *model, const struct step_limits *limits)
 {
     const struct model_config *config = &model->config;
-    uint64_t page = card_page_bytes(limits->kv_format, config->n_kv_heads, config->head_dim);
+    uint64_t page = card_page_bytes(limits->kv_format, config->n_kv_heads, config->head_dim, config->head_dim);
     return card_round_up(page * limits->n_pages, CARD_ALIGNMENT);
 }
 
@@ -130,10 +130,13 @@ static int check_step(const struct model *model, const struct step_limits *limit
         if (step->batch[i].position >= CARD_MAX_POSITIONS)
             return error_set(err, ERROR_BAD_ARGUMENT, "position %u is not below the card's %u", step->batch[i].position,
                              CARD_MAX_POSITIONS);
-        uint64_t entry = (uint64_t)step->batch[i].first_page + step->batch[i].position / CARD_PAGE_TOKENS;
-        if (entry >= step->n_pages)
-            return error_set(err, ERROR_BAD_ARGUMENT, "token %u of the step has no page for position %u", i,
-                             step->batch[i].position);
+        if (step->batch[i].visible > CARD_MAX_POSITIONS)
+            return error_set(err, ERROR_BAD_ARGUMENT, "%u visible positions are more than the card's %u",
+                             step->batch[i].visible, CARD_MAX_POSITIONS);
+        uint32_t last = step->batch[i].position; /* that the token writes or sees */
+        if (step->batch[i].visible > last + 1) last = step->batch[i].visible - 1;
+        if ((uint64_t)step->batch[i].first_page + last / CARD_PAGE_TOKENS >= step->n_pages)
+            return error_set(err, ERROR_BAD_ARGUMENT, "token %u of the step has no page for position %u", i, last);
     }
     for (uint32_t i = 0; i < step->n_pages; i++)
         if (step->pages[i] >= limits->n_pages)
@@ -182,6 +185,10 @@ int model_step(struct loaded_model *loaded, struct step_memory *memory, const st
 {
     int result = check_step(loaded->model, &memory->limits, step, err);
     if (result < 0) return result;
+    if (loaded->fill != NULL) { /* the first step waits until the packed file is there and verified */
+        result = slc_fill_wait(loaded->fill, err);
+        if (result < 0) return result;
+    }
     struct planner planner = {
         .model = loaded->model,
         .config = &loaded->model->config,

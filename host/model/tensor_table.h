@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct slc_tensor; /* host/model/slc.h */
+
 /* What a tensor is for. The file's names are in tensor_table.c. */
 enum tensor_role {
     /* one per model */
@@ -57,6 +59,7 @@ enum tensor_kind {
 
 struct tensor_entry {
     const struct gguf_tensor *tensor; /* borrowed from the file; NULL: not there (optional) or not declared */
+    const struct slc_tensor *packed;  /* of a packed file: its bytes, packed unless the kind stays as in the source */
     uint32_t rows, cols, experts;     /* rows 1: a vector; experts 1: one matrix */
     bool declared, optional;
 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Weights on their way to a card: pack a few MB with all threads, hand them to the card's DMA, pack the next few MB into
- * the other buffer meanwhile. Host memory stays bounded by two buffers, whatever the size of the model.
+ * the other buffer meanwhile. Host memory stays bounded by two buffers, whatever the size of the model. A matrix that is dealt
+ * over banks is packed bank by bank inside the buffer, so that each bank gets its tiles of a chunk in one copy.
  */
 #ifndef SLUICE_MODEL_UPLOAD_H
 #define SLUICE_MODEL_UPLOAD_H
@@ -10,8 +11,12 @@
 #include "host/model/model.h"
 #include "host/model/pack.h"
 
+/* Takes n_bytes of the packed matrix, in order. 0, or a negative error code, which ends the packing. */
+typedef int (*upload_sink)(void *context, const uint8_t *bytes, size_t n_bytes, struct error *err);
+
 struct upload {
-    struct card *card; /* borrowed */
+    struct card *card;         /* borrowed; NULL: for upload_check and upload_stream only */
+    const struct model *model; /* borrowed: whose bytes are forgotten when they have been packed; NULL: nobody's */
     unsigned threads;
     uint8_t *buffer[2];      /* owned */
     size_t buffer_bytes;     /* of each */
@@ -29,12 +34,23 @@ int upload_open(struct upload *upload, struct card *card, const struct model_loa
 /* Waits for what is under way; takes an upload that failed to open, too. */
 void upload_close(struct upload *upload);
 
+/* Where a matrix goes, and how it lies there: room for card_matrix_bytes in one bank, or for whole tiles in several. */
+struct upload_target {
+    card_addr address;
+    unsigned format; /* enum card_format */
+    unsigned banks;  /* 1: not dealt */
+};
+
 /*
- * Packs source as format to dst, which has card_matrix_bytes of room; source_bytes is what progress advances by.
- * result says what packing saw. The matrix is complete on the card after upload_finish.
+ * Packs source to target; source_bytes is what progress advances by. result says what packing saw. The matrix is
+ * complete on the card after upload_finish.
  */
-int upload_matrix(struct upload *upload, const struct pack_source *source, unsigned format, card_addr dst,
+int upload_matrix(struct upload *upload, const struct pack_source *source, const struct upload_target *target,
                   uint64_t source_bytes, struct pack_result *result, struct error *err);
+
+/* Packs source to format, one matrix, and gives what comes of it to sink. */
+int upload_stream(struct upload *upload, const struct pack_source *source, unsigned format, uint64_t source_bytes,
+                  upload_sink sink, void *context, struct pack_result *result, struct error *err);
 
 /* Only looks: whether a matrix that stays on the host has a weight or a scale that is not finite. */
 int upload_check(struct upload *upload, const struct pack_source *source, uint64_t source_bytes,

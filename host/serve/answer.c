@@ -14,9 +14,12 @@ static void put_head(const struct answer_identity *identity, const char *object,
 
 static void put_usage(const struct answer_usage *usage, struct json_out *out)
 {
-    json_out_format(out, "\"usage\":{\"prompt_tokens\":%llu,\"completion_tokens\":%llu,\"total_tokens\":%llu}",
+    json_out_format(out,
+                    "\"usage\":{\"prompt_tokens\":%llu,\"completion_tokens\":%llu,\"total_tokens\":%llu,"
+                    "\"prompt_tokens_details\":{\"cached_tokens\":%llu}}",
                     (unsigned long long)usage->prompt_tokens, (unsigned long long)usage->completion_tokens,
-                    (unsigned long long)(usage->prompt_tokens + usage->completion_tokens));
+                    (unsigned long long)(usage->prompt_tokens + usage->completion_tokens),
+                    (unsigned long long)usage->cached_tokens);
 }
 
 void answer_whole(const struct answer_identity *identity, const struct answer_choice *choices, uint32_t n_choices,

@@ -23,6 +23,7 @@ struct answer_identity {
 
 struct answer_usage {
     uint64_t prompt_tokens, completion_tokens;
+    uint64_t cached_tokens; /* of the prompt's, those from the prefix cache; of several choices the least */
 };
 
 /* One finished choice; finish_reason is "stop" or "length". */

@@ -272,6 +272,8 @@ static void deliver(struct generation *g, uint32_t index, const struct post *pos
         g->reasons[index] = post->reason;
         g->usage.prompt_tokens = post->usage.prompt_tokens; /* the same for every choice, and counted once */
         g->usage.completion_tokens += post->usage.completion_tokens;
+        if (g->n_ended == 1 || post->usage.cached_tokens < g->usage.cached_tokens)
+            g->usage.cached_tokens = post->usage.cached_tokens;
     }
     if (!g->connection) return;
     if (post->text.failed) {

@@ -64,9 +64,12 @@ static void answer_ready(struct exchange *exchange)
         status = server->draining ? 503 : 200;
         json_out_format(&out,
                         "{\"status\":\"%s\",\"running\":%u,\"waiting\":%u,\"pages_used\":%u,\"pages_reserved\":%u,"
-                        "\"pages\":%u}",
+                        "\"pages_cached\":%u,\"pages\":%u,\"tokens\":%llu,\"drafted_tokens\":%llu,"
+                        "\"accepted_tokens\":%llu}",
                         server->draining ? "draining" : "serving", counters.running, counters.waiting,
-                        counters.pages_used, counters.pages_reserved, counters.n_pages);
+                        counters.pages_used, counters.pages_reserved, counters.pages_cached, counters.n_pages,
+                        (unsigned long long)counters.completion_tokens, (unsigned long long)counters.drafted_tokens,
+                        (unsigned long long)counters.accepted_tokens);
     } else {
         json_out_format(&out, "{\"status\":\"%s\"}", server->failed ? "failed" : "draining");
     }

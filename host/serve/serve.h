@@ -24,6 +24,8 @@ struct serve_options {
     uint64_t card_memory_bytes;                          /* 0: the card's own choice */
     uint32_t context, max_sequences, chunk, queue_limit; /* as struct engine_options has them */
     unsigned kv_format;
+    bool lookup;            /* as struct draft_load_options has them: */
+    const char *draft_path; /* at most one of the two */
 
     /* Lines for people, without a newline: what the server does, and (if not NULL) one for each answer. */
     void (*notice)(void *context, const char *line);

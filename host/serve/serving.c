@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/serve/serving.h"
 #include "host/base/memory.h"
+#include "host/engine/draft_load.h"
+#include "host/engine/kv_format.h"
 #include "host/experts/experts.h"
 
 #include <pthread.h>
@@ -27,6 +29,7 @@ struct serving {
     struct card *card;
     struct tokenizer *tokenizer;
     struct loaded_model *loaded;
+    struct draft_load drafts;
 };
 
 static int on_progress(void *context, uint64_t done, uint64_t total)
@@ -51,11 +54,16 @@ static int load(struct serving *serving, struct error *err)
         .progress = on_progress, .progress_context = serving, .threads = options->threads};
     status = experts_load(serving->source, serving->card, &how, &serving->loaded, err);
     if (status < 0) return status;
+    const struct draft_load_options drafts = {
+        .lookup = options->lookup, .model_path = options->draft_path, .threads = options->threads};
+    status = draft_load(&drafts, serving->source, serving->card, &serving->drafts, err);
+    if (status < 0) return status;
     const struct engine_options engine = {.context = options->context,
                                           .max_sequences = options->max_sequences,
                                           .chunk = options->chunk,
                                           .kv_format = options->kv_format,
-                                          .queue_limit = options->queue_limit};
+                                          .queue_limit = options->queue_limit,
+                                          .draft = serving->drafts.source};
     status = engine_open(serving->loaded, serving->tokenizer, &engine, &model->engine, err);
     if (status < 0) return status;
     engine_get_limits(model->engine, &model->limits);
@@ -97,7 +105,13 @@ static int open_card(struct serving *serving, struct error *err)
 {
     const struct serve_options *options = &serving->options;
     const struct card_options card = {.threads = options->threads, .memory_bytes = options->card_memory_bytes};
-    return card_open(options->card, &card, &serving->card, err);
+    int status = card_open(options->card, &card, &serving->card, err);
+    if (status < 0) return status;
+    struct card_info info;
+    card_describe(serving->card, &info);
+    status = kv_format_check(options->kv_format, &info, err); /* before loading takes its time */
+    if (status < 0) card_close(serving->card);
+    return status;
 }
 
 /* The card is opened here, so that a wrong name is an error at start, and is the thread's from then on. */
@@ -151,6 +165,7 @@ void serving_close(struct serving *serving)
 {
     if (!serving) return;
     serving_end_engine(serving);
+    draft_load_close(&serving->drafts);
     loaded_model_close(serving->loaded);
     card_close(serving->card);
     tokenizer_close(serving->tokenizer);

@@ -20,16 +20,25 @@
  *                     128 1024 two 8-bit groups                                    scale * q + min
  *   Q4_K      256     0 32  f16 d[16]; 32 32 f16 dmin[16]; 64 128 u8 scale[8][16];
  *                     192 128 u8 min[8][16]; 320 2048 eight 4-bit groups           (d * scale) * q - (dmin * min)
- *   Q5_K      256     as Q4_K, then 2368 512: for each group 16 u32, one a row,
- *                     bit c = bit 4 of column c                                    as Q4_K, q of 5 bits
+ *   Q5_K      256     as Q4_K, then 2368 512: a word for each group, bit k of byte
+ *                     b of a row = bit 4 of column 4k+b (k = 0..7, b = 0..3)       as Q4_K, q of 5 bits
  *   Q6_K      256     0 32 f16 d[16]; 32 32 zero; 64 256 i8 scale[16][16] (one for
- *                     each 16 columns); 320 2048 eight 4-bit groups; 2368 1024: for
- *                     each group 16 u64, one a row, bits 2c..2c+1 = bits 4..5 of
- *                     column c                                                     (d * scale) * (q - 32)
- *   F32         1     rows of C floats, not tiled: f32[R][C]                       as stored
+ *                     each 16 columns); 320 2048 eight 4-bit groups; 2368 1024:
+ *                     two words for each group, in word j bits 2i..2i+1 of byte b
+ *                     of a row = bits 4..5 of column 16j+4i+b (i, b = 0..3)        (d * scale) * (q - 32)
+ *   MXFP4     128     0 64 u8 exponent[4][16]; 64 1024 four 4-bit groups, whose
+ *                     nibbles are codes of CARD_MXFP4_VALUE                        2^(exponent - 128) * value
+ *   F32         1     no blocks: rows of C floats, f32[R][C], unpadded             as stored
  *
  * The formats keep a GGUF file's values exactly: INT4 is Q4_0, INT4_MIN is Q4_1, INT8 is Q8_0 and Q5_0, INT8_MIN is
- * Q5_1.
+ * Q5_1. The one exception: an MXFP4 exponent below CARD_MXFP4_LEAST counts as a scale of zero, so that no product
+ * of a scale of weights and one of activations underflows (kernels/README.md).
+ *
+ * A matrix may be dealt over N banks, so that N memory channels are read at once, each as one sequential stream: tile t
+ * of a matrix whose address is (bank b, offset o), b < N, lies in bank (b + t) % N at offset
+ * o + (b + t) / N * (bytes of a tile). Matrices with tiles of one size may follow each other without a gap: the next one
+ * starts with b = (b + tiles) % N. Tile t of a dealt F32 matrix is its rows 16t..16t+15, f32[16][C]; the last one may have
+ * fewer rows, but takes as much memory, which is not read.
  *
  * Columns that only pad a block of 256 past the activations' padding to 64 are not multiplied.
  *
@@ -37,8 +46,13 @@
  *   i8 value[T][32 G], then f32 scale[T][G], then i32 sum[T][G] (the sum of the group's 32 values, for formats with a
  *   minimum).
  *
- * A page pool is page after page; a page holds CARD_PAGE_TOKENS tokens of one layer: key[R][CARD_PAGE_TOKENS][C],
- * then value[R][CARD_PAGE_TOKENS][C], with R KV heads of C dimensions in F16 or F32.
+ * A page pool is page after page; a page holds CARD_PAGE_TOKENS tokens of one layer: a block of keys for each KV head,
+ * then a block of values for each KV head (none in pages of keys only). A block of vectors of D dimensions, with
+ * H = D padded to 32, divided by 32:
+ *   F32, F16  [CARD_PAGE_TOKENS][D]
+ *   INT8      i8 q[CARD_PAGE_TOKENS][32 H], then f16 scale[CARD_PAGE_TOKENS][H]; value = scale * q
+ *   INT4      u8 q[CARD_PAGE_TOKENS][16 H], byte b of a group: dimension b in the low nibble, b + 16 in the high one; then
+ *             f16 scale[CARD_PAGE_TOKENS][H], then f16 min[CARD_PAGE_TOKENS][H]; value = scale * q + min
  */
 #ifndef SLUICE_CARD_LAYOUT_H
 #define SLUICE_CARD_LAYOUT_H
@@ -54,7 +68,7 @@
 
 enum card_format {
     CARD_FORMAT_F32 = 1,
-    CARD_FORMAT_F16 = 2, /* KV pages only */
+    CARD_FORMAT_F16 = 2, /* KV pages only; INT4 and INT8 are page formats too */
     CARD_FORMAT_INT4 = 3,
     CARD_FORMAT_INT4_MIN = 4,
     CARD_FORMAT_INT8 = 5,
@@ -62,10 +76,21 @@ enum card_format {
     CARD_FORMAT_Q4_K = 7,
     CARD_FORMAT_Q5_K = 8,
     CARD_FORMAT_Q6_K = 9,
+    CARD_FORMAT_MXFP4 = 10,
 };
-#define CARD_FORMAT_END 10 /* one past the last format */
+#define CARD_FORMAT_END 11 /* one past the last format */
 
-/* Columns of one block: 64 or 256; 1 for F32; 0 if format is no weight format. */
+/*
+ * MXFP4: twice the values of the codes 0 to 15, which are FP4 E2M1 of the OCP Microscaling Formats specification 1.0;
+ * doubled, they are integers. The scale's factor of a half makes up for it.
+ */
+#define CARD_MXFP4_VALUE                                                                                               \
+    {                                                                                                                  \
+        0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12                                                        \
+    }
+#define CARD_MXFP4_LEAST 92u /* 2^-36 */
+
+/* Columns of one block: 64, 128 or 256; 1 for F32; 0 if format is no weight format. */
 static inline uint32_t card_block_cols(unsigned format)
 {
     switch (format) {
@@ -77,11 +102,12 @@ static inline uint32_t card_block_cols(unsigned format)
     case CARD_FORMAT_Q4_K:
     case CARD_FORMAT_Q5_K:
     case CARD_FORMAT_Q6_K: return 256;
+    case CARD_FORMAT_MXFP4: return 128;
     default: return 0;
     }
 }
 
-/* Bytes of one block of 16 rows; 0 for F32 (not tiled) and for what is no weight format. */
+/* Bytes of one block of 16 rows; 0 for F32, which has none, and for what is no weight format. */
 static inline uint32_t card_block_bytes(unsigned format)
 {
     switch (format) {
@@ -92,13 +118,17 @@ static inline uint32_t card_block_bytes(unsigned format)
     case CARD_FORMAT_Q4_K: return 320 + 2048;
     case CARD_FORMAT_Q5_K: return 320 + 2048 + 512;
     case CARD_FORMAT_Q6_K: return 320 + 2048 + 1024;
+    case CARD_FORMAT_MXFP4: return 64 + 1024;
     default: return 0;
     }
 }
 
 static inline uint64_t card_round_up(uint64_t value, uint64_t step) { return (value + step - 1) / step * step; }
 
-/* Bytes of matrix(rows, cols). No overflow: both are 32 bits. 0 if format is no weight format. */
+/*
+ * Bytes of matrix(rows, cols) in one piece; dealt, one of F32 takes whole tiles. No overflow: both are 32 bits. 0 if format
+ * is no weight format.
+ */
 static inline uint64_t card_matrix_bytes(unsigned format, uint32_t rows, uint32_t cols)
 {
     if (format == CARD_FORMAT_F32) return (uint64_t)rows * cols * 4;
@@ -108,6 +138,25 @@ static inline uint64_t card_matrix_bytes(unsigned format, uint32_t rows, uint32_
     /* 2^28 tiles of 2^26 blocks at most 2^54 blocks of 576 bytes would not fit 64 bits: saturate. */
     if (blocks != 0 && tiles > UINT64_MAX / card_block_bytes(format) / blocks) return UINT64_MAX;
     return tiles * blocks * card_block_bytes(format);
+}
+
+/* Bytes of one tile of 16 rows of matrix(R, cols); 0 if format is no weight format. */
+static inline uint64_t card_tile_bytes(unsigned format, uint32_t cols)
+{
+    if (format == CARD_FORMAT_F32) return (uint64_t)CARD_TILE_ROWS * cols * 4;
+    if (card_block_cols(format) == 0) return 0;
+    return card_round_up(cols, card_block_cols(format)) / card_block_cols(format) * card_block_bytes(format);
+}
+
+/* Where tile `tile` of a matrix dealt over `banks` (0 counts as 1) lies: its bank and the offset in it. */
+static inline uint32_t card_tile_bank(uint32_t bank, uint64_t tile, uint32_t banks)
+{
+    return banks > 1 ? (uint32_t)((bank + tile) % banks) : bank;
+}
+static inline uint64_t card_tile_offset(uint32_t bank, uint64_t offset, uint64_t tile, uint32_t banks,
+                                        uint64_t tile_bytes)
+{
+    return offset + (banks > 1 ? (bank + tile) / banks : tile) * tile_bytes;
 }
 
 /* Groups of 32 in one row of act[T][cols]. */
@@ -127,16 +176,24 @@ static inline uint64_t card_act_bytes(uint32_t tokens, uint32_t cols)
     return card_act_sum_offset(tokens, cols) + (uint64_t)tokens * card_act_groups(cols) * 4;
 }
 
-/* Bytes of one element of a KV page; 0 if format is no page format. */
-static inline uint32_t card_kv_element_bytes(unsigned format)
+/* Bytes of the block of one KV head's vectors of `dims` dimensions in a page; 0 if format is no page format. */
+static inline uint64_t card_page_block_bytes(unsigned format, uint32_t dims)
 {
-    return format == CARD_FORMAT_F32 ? 4 : format == CARD_FORMAT_F16 ? 2 : 0;
+    uint64_t groups = card_round_up(dims, CARD_GROUP_COLS) / CARD_GROUP_COLS;
+    switch (format) {
+    case CARD_FORMAT_F32: return (uint64_t)4 * CARD_PAGE_TOKENS * dims;
+    case CARD_FORMAT_F16: return (uint64_t)2 * CARD_PAGE_TOKENS * dims;
+    case CARD_FORMAT_INT8: return CARD_PAGE_TOKENS * groups * (CARD_GROUP_COLS + 2);
+    case CARD_FORMAT_INT4: return CARD_PAGE_TOKENS * groups * (CARD_GROUP_COLS / 2 + 4);
+    default: return 0;
+    }
 }
 
-/* Bytes of one KV page of one layer (keys and values). */
-static inline uint64_t card_page_bytes(unsigned format, uint32_t kv_heads, uint32_t head_dim)
+/* Bytes of one KV page of one layer; value_dims 0: pages of keys only. */
+static inline uint64_t card_page_bytes(unsigned format, uint32_t kv_heads, uint32_t key_dims, uint32_t value_dims)
 {
-    return (uint64_t)2 * CARD_PAGE_TOKENS * card_kv_element_bytes(format) * ((uint64_t)kv_heads * head_dim);
+    return kv_heads * (card_page_block_bytes(format, key_dims) +
+                       (value_dims != 0 ? card_page_block_bytes(format, value_dims) : 0));
 }
 
 #endif

@@ -8,7 +8,7 @@ float64. Coefficients are rounded to float32 from the lowest power up: each is r
 fitted again, so the later ones absorb the rounding of the earlier. Needs mpmath and numpy; run it with no arguments.
 """
 import numpy
-from mpmath import cos, exp, log, mp, mpf, pi, sin, sqrt, tanh
+from mpmath import cos, erfc, exp, log, mp, mpf, pi, sin, sqrt, tanh
 
 mp.dps = 60
 
@@ -29,8 +29,7 @@ def lawson(points, target, weight, powers):
     return best
 
 
-def fit(name, function, weight, low, high, powers):
-    n = 2001
+def fit(name, function, weight, low, high, powers, n=2001):
     xs = [low + (high - low) * (1 - cos(pi * (i + mpf(1) / 2) / n)) / 2 for i in range(n)]
     points = numpy.array([float(x) for x in xs])
     target = numpy.array([float(function(x)) for x in xs])
@@ -42,6 +41,13 @@ def fit(name, function, weight, low, high, powers):
         rest = rest - float(c) * points ** powers[k]
     print(f"{name}: largest relative error 2^{numpy.log2(numpy.abs(rest * weights).max()):.1f}")
     print("   ", ", ".join(float(c).hex() + "f" for c in fixed))
+
+
+def gelu_tail(t):
+    """Phi(-a) e^(a^2 / 2) (1 + a / 4) with 1 / (1 + a / 4) = 37/64 - t: what gelu_erf has beside the exponential."""
+    u = mpf(37) / 64 - t
+    a = 4 * (1 / u - 1)
+    return erfc(a / sqrt(2)) / 2 * exp(a**2 / 2) / u
 
 
 def parts(name, value, count):
@@ -68,6 +74,10 @@ def main():
     fit("rsqrt: first guess on [1, 4)", lambda x: 1 / sqrt(x), sqrt, mpf(1), mpf(4), range(4))
     fit("tanh: tanh a = a + a^3 P(a^2)", lambda z: (tanh(sqrt(z)) / sqrt(z) - 1) / z,
         lambda z: z * sqrt(z) / tanh(sqrt(z)), mpf(0), mpf(0.5625) ** 2, range(5))
+    fit("softplus: log(1 + f) = f - f^2/2 + f^3 P(f)", lambda x: (log(1 + x) - x + x**2 / 2) / x**3,
+        lambda x: x**3 / log(1 + x), mpf(-1) / 4, mpf(1) / 2, range(9))
+    fit("gelu_erf: G(t)", gelu_tail, lambda t: 1 / gelu_tail(t), mpf(37) / 64 - 1, mpf(37) / 64 - 1 / (1 + mpf("13.25") / 4),
+        range(10), 1001)
     parts("ln 2", log(2), 3)
     parts("pi/2", pi / 2, 3)
     parts("log2(e)", 1 / log(2), 1)

@@ -19,13 +19,17 @@
 
 enum hls_status {
     HLS_OK = 0,
-    HLS_OPCODE = 1,      /* no such opcode */
+    HLS_OPCODE = 1,      /* no such opcode, or an extension where none belongs or none where one does */
     HLS_POSITION = 2,    /* of a token: 2^22 or more */
     HLS_PAGE_ENTRY = 3,  /* of a token: past the end of the table */
     HLS_PAGE_NUMBER = 4, /* of a token: not in the pool */
     HLS_EXPERT = 5,      /* of a choice: not in the slot table */
     HLS_SLOT = 6,        /* of a choice: no such matrix can lie there; value: the expert */
     HLS_INDEX = 7,       /* of GATHER: no such row */
+    HLS_VISIBLE = 8,     /* of a token: above 2^22 */
+    HLS_STATE = 9,       /* of a token: not in the state pool */
+    HLS_SPARSE = 10,     /* of a token: its positions do not ascend, or one is not visible; value: the position */
+    HLS_AWAIT = 11,      /* of a choice: it did not come in time; value: the expert */
 };
 
 /* The first wrong entry of a table. */
@@ -39,5 +43,8 @@ void sluice_engine(const struct hls_word *program, uint32_t n_descriptors, const
 /* The tables of one descriptor; status HLS_OK if all is well. */
 struct hls_fault hls_check_tables(HLS_BANKS, const struct hls_step *step, const struct hls_word *extents,
                                   uint32_t n_extents);
+
+/* AWAIT; status HLS_OK if the experts were there before the time was up. */
+struct hls_fault hls_await(HLS_BANKS, const struct hls_step *step);
 
 #endif

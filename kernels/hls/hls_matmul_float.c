@@ -32,11 +32,11 @@ float_products: /* words x ROWS x tokens, in one loop so that it never drains */
 
 /* Sums, bias and what was there: `rows` features from `first` on. */
 static void store_sums(HLS_BANKS, const struct hls_step *step, const struct hls_rows *list, uint32_t first,
-                       uint32_t rows, const struct sums *sums)
+                       uint32_t rows, const struct sums *sums, const struct hls_matrix *matrix)
 {
     struct hls_word out[1], bias[1], old[1];
-    const int has_bias = (step->flags & CARD_FLAG_BIAS) != 0, adds = (step->flags & CARD_FLAG_ADD) != 0;
-    if (has_bias) hls_load(HLS_BANK_ARGS, step->aux + 4ull * first, rows, bias);
+    const int adds = (step->flags & CARD_FLAG_ADD) != 0;
+    if (matrix->has_bias) hls_load(HLS_BANK_ARGS, matrix->bias + 4ull * first, rows, bias);
 store_float_tokens:
     for (uint32_t t = 0; t < list->n; t++) {
         HLS_TRIPS(1, 8)
@@ -47,14 +47,24 @@ store_float_tokens:
             HLS_TRIPS(1, 16)
             HLS_PIPELINE(1) /* nothing carried */
             const float sum = hls_tree(sums->lane[r][t]);
-            const float biased = has_bias ? sum + card_float(bias[0].lane[r]) : sum;
-            out[0].lane[r] = card_bits(adds ? card_float(old[0].lane[r]) + biased : biased);
+            const float biased = matrix->has_bias ? sum + card_float(bias[0].lane[r]) : sum;
+            out[0].lane[r] = hls_result(adds ? card_float(old[0].lane[r]) + biased : biased);
         }
         hls_store(HLS_BANK_ARGS, dst, rows, out);
     }
 }
 
-void hls_matmul_float(HLS_BANKS, const struct hls_step *step, card_addr matrix, const struct hls_rows *list)
+/* Where the 16 rows from `first` on lie: those of a dealt matrix are a tile. */
+static card_addr rows_at(const struct hls_matrix *matrix, uint32_t cols, uint32_t first)
+{
+    const uint32_t bank = CARD_ADDR_BANK(matrix->at), tile = first / ROWS;
+    const uint64_t bytes = card_tile_bytes(CARD_FORMAT_F32, cols);
+    return CARD_ADDR(card_tile_bank(bank, tile, matrix->banks),
+                     card_tile_offset(bank, CARD_ADDR_OFFSET(matrix->at), tile, matrix->banks, bytes));
+}
+
+void hls_matmul_float(HLS_BANKS, const struct hls_step *step, const struct hls_matrix *matrix,
+                      const struct hls_rows *list)
 {
     HLS_NO_INLINE
     struct hls_word weight[ROWS][PART_WORDS], x[HLS_TOKENS][PART_WORDS];
@@ -65,6 +75,7 @@ float_tiles:
     for (uint32_t first = 0; first < step->rows; first += ROWS) {
         HLS_TRIPS(1, 256)
         const uint32_t rows = hls_min(step->rows - first, ROWS);
+        const card_addr at = rows_at(matrix, n, first);
         struct sums sums = {{{{0}}}};
         HLS_PARTITION(sums.lane, 3)
     float_parts:
@@ -74,7 +85,7 @@ float_tiles:
         load_float_rows:
             for (uint32_t r = 0; r < rows; r++) {
                 HLS_TRIPS(1, 16)
-                hls_load(HLS_BANK_ARGS, matrix + 4 * ((uint64_t)(first + r) * n + from), part, weight[r]);
+                hls_load(HLS_BANK_ARGS, at + 4 * ((uint64_t)r * n + from), part, weight[r]);
             }
         load_float_tokens:
             for (uint32_t t = 0; t < list->n; t++) {
@@ -83,6 +94,6 @@ float_tiles:
             }
             add_products(weight, x, rows, list->n, part, &sums);
         }
-        store_sums(HLS_BANK_ARGS, step, list, first, rows, &sums);
+        store_sums(HLS_BANK_ARGS, step, list, first, rows, &sums, matrix);
     }
 }

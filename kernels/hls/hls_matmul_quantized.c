@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Quantized matrices. HLS_TILES tiles of 16 rows go through together, HLS_PANEL_COLS columns at a time, in three
- * processes joined by FIFOs:
+ * Quantized matrices. Every port has a pipeline of its own, so that a matrix dealt over N banks is read from N ports and
+ * multiplied N words a cycle: the tiles that lie in the port's bank, which are one stream there (card_layout.h). The
+ * pipelines share nothing but the activations, of which each has a copy. A matrix that is not dealt keeps one busy.
+ *
+ * HLS_TILES tiles of 16 rows go through a pipeline together, HLS_PANEL_COLS columns at a time, in three processes joined
+ * by FIFOs:
  *
  *   read_panel   blocks of the tiles from memory, each one burst; hands their words on step by step, tile by tile
  *   dot_panel    integer dot products of a step: 16 rows, one token a cycle
@@ -19,12 +23,13 @@
 #define PANEL_WORDS (HLS_TILES * (HLS_PANEL_COLS / 64) * 18u) /* most: INT8_MIN; each block's steps fit beside it */
 #define VALUE_WORDS (HLS_PANEL_COLS / CARD_WORD_BYTES)
 #define SCALE_WORDS (HLS_PANEL_GROUPS / HLS_LANES)
+#define RUN_TILES (HLS_TILES * HLS_MAX_PORTS)
 
-/* How a format's block is cut. Words of a step: `extra` of high bits, then `words` of 4-bit or 8-bit values. */
+/* How a format's block is cut. Words of a step: `extra` (0 or 1) of high bits, then `words` of 4-bit or 8-bit values. */
 struct format_shape {
     uint32_t cols, block_words, header, groups; /* header: words of scales before the values; groups of 32 */
     uint32_t parts, words, extra, extra_at;     /* parts: steps of a group; extra_at: first word of high bits */
-    uint32_t is_4bit, has_minimum;
+    uint32_t is_4bit, has_minimum, is_e2m1;
     int32_t offset; /* what is taken off a stored value */
 };
 
@@ -42,9 +47,16 @@ struct panel_act {
     struct hls_word scale[HLS_TOKENS][SCALE_WORDS], sum[HLS_TOKENS][SCALE_WORDS];
 };
 
-/* One panel of a run of tiles: blocks [first, first + blocks) of n tiles, from tile `tile` on. */
+/* The tiles of a matrix that lie in one bank, one after the other from word `first` of its port on. */
+struct stripe {
+    uint64_t first;
+    uint32_t tiles;
+};
+
+/* One panel of a run of tiles: blocks [first, first + blocks) of n tiles of a stripe, from its tile `tile` on. */
 struct panel {
     uint32_t tile, n, first, blocks, groups, tokens; /* groups: of the panel that are multiplied */
+    uint32_t row_blocks;                             /* of a tile */
 };
 
 static struct format_shape shape_of(uint32_t format)
@@ -62,8 +74,13 @@ static struct format_shape shape_of(uint32_t format)
     case CARD_FORMAT_Q6_K:
         s.parts = 2;
         s.words = 2;
-        s.extra = 2;
+        s.extra = 1;
         s.offset = 32;
+        break;
+    case CARD_FORMAT_MXFP4:
+        s.cols = 128;
+        s.groups = 4;
+        s.is_e2m1 = 1;
         break;
     default: s.extra = format == CARD_FORMAT_Q5_K; break;
     }
@@ -89,14 +106,14 @@ static uint32_t steps_of(const struct format_shape *s, const struct panel *panel
 
 /* ---- from memory to the order of work ---- */
 
-static void fetch_block(HLS_BANKS, const struct format_shape *s, card_addr matrix, uint32_t row_blocks,
+static void fetch_block(const struct hls_word *port, const struct format_shape *s, uint64_t stripe,
                         const struct panel *panel, uint32_t b, struct hls_word block[HLS_TILES][BLOCK_WORDS])
 {
 fetch_tiles:
     for (uint32_t i = 0; i < panel->n; i++) {
         HLS_TRIPS(1, 8)
-        const uint64_t number = (uint64_t)(panel->tile + i) * row_blocks + panel->first + b;
-        hls_load_words(HLS_BANK_ARGS, matrix + number * s->block_words * CARD_WORD_BYTES, s->block_words, block[i]);
+        const uint64_t number = (uint64_t)(panel->tile + i) * panel->row_blocks + panel->first + b;
+        hls_load_words(port, stripe + number * s->block_words, s->block_words, block[i]);
     }
 }
 
@@ -108,10 +125,10 @@ static void emit_block(const struct format_shape *s, uint32_t tiles, uint32_t st
     uint32_t step = 0, i = 0, w = 0;
 emit_words:
     for (uint32_t k = 0; k < headers + steps * tiles * step_words; k++) {
-        HLS_TRIPS(9, 552)
+        HLS_TRIPS(9, 424)
         HLS_PIPELINE(1) /* carried: counters, one cycle */
         const int in_header = k < headers;
-        const uint32_t high = s->extra_at + step / s->parts * s->extra + w;
+        const uint32_t high = s->extra_at + step;
         const uint32_t low = s->header + step * s->words + w - s->extra;
         words[at + k] = block[i][in_header ? w : w < s->extra ? high : low];
         const int last_w = w == (in_header ? s->header : step_words) - 1, last_i = i == tiles - 1;
@@ -121,7 +138,7 @@ emit_words:
     }
 }
 
-static void read_panel(HLS_BANKS, const struct format_shape *s, card_addr matrix, uint32_t row_blocks,
+static void read_panel(const struct hls_word *port, const struct format_shape *s, uint64_t stripe,
                        const struct panel *panel, struct hls_word words[PANEL_WORDS])
 {
     HLS_NO_INLINE
@@ -131,7 +148,7 @@ read_blocks:
         HLS_TRIPS(1, 32)
         HLS_DATAFLOW /* the next block is fetched while this one is handed on: `block` is two buffers */
         struct hls_word block[HLS_TILES][BLOCK_WORDS];
-        fetch_block(HLS_BANK_ARGS, s, matrix, row_blocks, panel, b, block);
+        fetch_block(port, s, stripe, panel, b, block);
         emit_block(s, panel->n, steps_of(s, panel, b), block, b * emitted, words);
     }
 }
@@ -150,6 +167,13 @@ static void row_scales(uint32_t format, const struct format_shape *s, const stru
                        uint32_t r, float *scale, float *minimum)
 {
     HLS_INLINE
+    if (s->is_e2m1) {
+        /* 2^(exponent - 128): a float's exponent is that plus 127. */
+        const uint32_t exponent = header_byte(header, CARD_TILE_ROWS * step + r);
+        *scale = card_float(exponent < CARD_MXFP4_LEAST ? 0u : (exponent - 1u) << 23);
+        *minimum = 0.0f;
+        return;
+    }
     if (s->cols == 64) {
         *scale = hls_half(header[0], CARD_TILE_ROWS * step + r);
         *minimum = s->has_minimum ? hls_half(header[1], CARD_TILE_ROWS * step + r) : 0.0f;
@@ -163,16 +187,26 @@ static void row_scales(uint32_t format, const struct format_shape *s, const stru
     if (s->has_minimum) *minimum = -(dmin * (float)header_byte(header, 192 + CARD_TILE_ROWS * step + r));
 }
 
+/* Twice the value of an FP4 E2M1 code: sign, two bits of exponent, one of fraction. As CARD_MXFP4_VALUE. */
+static int32_t e2m1_value(uint32_t code)
+{
+    HLS_INLINE
+    const uint32_t exponent = code >> 1 & 3u, fraction = code & 1u;
+    const int32_t magnitude = (int32_t)(exponent == 0 ? fraction : (2u | fraction) << (exponent - 1u));
+    return (code & 8u) != 0 ? -magnitude : magnitude;
+}
+
 /* Weight of row r and column c (0..7, or 0..3 of 8-bit values) of word w of a step. */
-static int32_t weight_at(const struct format_shape *s, struct hls_word word, const struct hls_word extra[2], uint32_t w,
-                         uint32_t part, uint32_t r, uint32_t c)
+static int32_t weight_at(const struct format_shape *s, struct hls_word word, struct hls_word extra, uint32_t w,
+                         uint32_t r, uint32_t c)
 {
     HLS_INLINE
     if (!s->is_4bit) return c < 4 ? hls_int8(word.lane[r], c) : 0;
-    const uint32_t low = word.lane[r] >> (8 * (c % 4) + 4 * (c / 4)) & 15u, col = 8 * w + c;
+    const uint32_t low = word.lane[r] >> (8 * (c % 4) + 4 * (c / 4)) & 15u, four = 2 * w + c / 4;
+    if (s->is_e2m1) return e2m1_value(low);
+    const uint32_t byte = extra.lane[r] >> (8 * (c % 4)); /* high bits of the step's columns c % 4, c % 4 + 4, ... */
     uint32_t high = 0;
-    if (s->extra == 1) high = extra[0].lane[r] >> col & 1u;                          /* Q5_K: bit col of the row's 32 */
-    if (s->extra == 2) high = extra[r / 8].lane[r % 8 * 2 + part] >> (2 * col) & 3u; /* Q6_K: of the part's 32 */
+    if (s->extra == 1) high = s->parts == 1 ? byte >> four & 1u : byte >> (2 * four) & 3u; /* Q5_K, Q6_K */
     return (int32_t)(high << 4 | low) - s->offset;
 }
 
@@ -214,8 +248,8 @@ dsp_cascade:
 }
 
 /* One word against one token: 64 DSP48E2 for 128 products. */
-static struct step_dot dot_word(const struct format_shape *s, struct hls_word word, const struct hls_word extra[2],
-                                uint32_t w, uint32_t part, const int32_t x[8], struct step_dot dot)
+static struct step_dot dot_word(const struct format_shape *s, struct hls_word word, struct hls_word extra, uint32_t w,
+                                const int32_t x[8], struct step_dot dot)
 {
     HLS_INLINE
 dot_rows:
@@ -225,8 +259,8 @@ dot_rows:
     dot_columns:
         for (uint32_t c = 0; c < 8; c++) {
             HLS_UNROLL
-            a[c] = weight_at(s, word, extra, w, part, r, c);
-            b[c] = weight_at(s, word, extra, w, part, r + 8, c);
+            a[c] = weight_at(s, word, extra, w, r, c);
+            b[c] = weight_at(s, word, extra, w, r + 8, c);
         }
         dot_pair(a, b, x, &dot.row[r], &dot.row[r + 8]);
     }
@@ -269,9 +303,8 @@ static struct places dot_block(uint32_t format, const struct format_shape *s, co
     const struct step_dot none = {{0}};
     const uint32_t step_words = s->extra + s->words, tokens = panel->tokens;
     struct step_dot sum[HLS_TOKENS];
-    struct hls_word extra[2] = {{{0}}, {{0}}}, word = {{0}};
+    struct hls_word extra = {{0}}, word = {{0}};
     struct cursor c = {0, 0, 0, 0};
-    HLS_PARTITION(extra, 0)
     HLS_PARTITION(sum, 0)
 dot_words: /* steps x tiles x words x tokens, in one loop so that it never drains */
     for (uint32_t k = 0; k < steps * panel->n * step_words * tokens; k++) {
@@ -288,12 +321,12 @@ dot_words: /* steps x tiles x words x tokens, in one loop so that it never drain
             scales[at.scale++] = of;
         }
         if (c.w < s->extra) {
-            extra[c.w] = word;
+            extra = word;
         } else {
             int32_t x[8];
             const uint32_t w = c.w - s->extra, part = c.step % s->parts;
             word_activations(s, value[c.t], first_group + c.step / s->parts, part, w, x);
-            sum[c.t] = dot_word(s, word, extra, w, part, x, w == 0 ? none : sum[c.t]);
+            sum[c.t] = dot_word(s, word, extra, w, x, w == 0 ? none : sum[c.t]);
         }
         if (c.w == step_words - 1) dots[at.dot++] = sum[c.t];
         c = next_place(c, tokens, step_words, panel->n);
@@ -336,12 +369,13 @@ static void scale_panel(const struct format_shape *s, const struct panel *panel,
     struct step_scales of = {{0}, {0}};
     struct cursor c = {0, 0, 0, 0};
     uint32_t at = 0, entry = 0;
+    const uint32_t steps = panel->n == 0 ? 0 : panel->groups * s->parts;
 scale_sums: /* steps x HLS_TILES x tokens, in one loop so that it never drains */
-    for (uint32_t k = 0; k < panel->groups * s->parts * HLS_TILES * panel->tokens; k++) {
+    for (uint32_t k = 0; k < steps * HLS_TILES * panel->tokens; k++) {
         HLS_TRIPS(16, 8192)
         HLS_PIPELINE(3)
         /* All 8 tiles, there or not, stand between two uses of a sum. Its chain is two fmas, 24 cycles: 24 / 8 = 3, and
-         * dot_block takes 4 to 8 cycles for what is one iteration here. */
+         * dot_block takes 3 to 8 cycles for what is one iteration here. */
         HLS_DISTANCE(acc, 8)
         if (c.i < panel->n) {
             const uint32_t group = c.step / s->parts;
@@ -363,9 +397,8 @@ scale_sums: /* steps x HLS_TILES x tokens, in one loop so that it never drains *
 
 /* ---- one run of tiles ---- */
 
-static void run_panel(HLS_BANKS, uint32_t format, const struct format_shape *s, card_addr matrix, uint32_t row_blocks,
-                      const struct panel *panel, struct panel_act *act,
-                      float acc[HLS_TILES][HLS_TOKENS][CARD_TILE_ROWS])
+static void run_port(const struct hls_word *port, uint32_t format, const struct format_shape *s, uint64_t stripe,
+                     const struct panel *panel, struct panel_act *act, float acc[HLS_TILES][HLS_TOKENS][CARD_TILE_ROWS])
 {
     HLS_NO_INLINE
     HLS_DATAFLOW
@@ -375,15 +408,47 @@ static void run_panel(HLS_BANKS, uint32_t format, const struct format_shape *s, 
     HLS_FIFO(words, 64)
     HLS_FIFO(scales, 16)
     HLS_FIFO(dots, 64)
-    read_panel(HLS_BANK_ARGS, s, matrix, row_blocks, panel, words);
+    read_panel(port, s, stripe, panel, words);
     dot_panel(format, s, panel, act->value, words, scales, dots);
     scale_panel(s, panel, act->scale, act->sum, scales, dots, acc);
 }
 
-/* Activations of `groups` groups from group `first` on. */
-static void load_act(HLS_BANKS, const struct hls_step *step, const struct hls_rows *rows, uint32_t first,
-                     uint32_t groups, struct panel_act *act)
+/* What each port has of its own: a part of the matrix and of a run of tiles, the activations, sums. */
+struct ports {
+    struct stripe stripe[HLS_MAX_PORTS];
+    struct panel panel[HLS_MAX_PORTS];
+    struct panel_act act[HLS_MAX_PORTS][HLS_PANELS];
+    float acc[HLS_MAX_PORTS][HLS_TILES][HLS_TOKENS][CARD_TILE_ROWS];
+};
+
+/* All ports at once: no process reads what another one writes. place: the panel's in `act`. */
+static void run_ports(HLS_BANKS, uint32_t format, const struct format_shape *s, uint32_t place, struct ports *ports)
 {
+    HLS_NO_INLINE
+    HLS_DATAFLOW
+    run_port(bank0, format, s, ports->stripe[0].first, &ports->panel[0], &ports->act[0][place], ports->acc[0]);
+    run_port(bank1, format, s, ports->stripe[1].first, &ports->panel[1], &ports->act[1][place], ports->acc[1]);
+    run_port(bank2, format, s, ports->stripe[2].first, &ports->panel[2], &ports->act[2][place], ports->acc[2]);
+    run_port(bank3, format, s, ports->stripe[3].first, &ports->panel[3], &ports->act[3][place], ports->acc[3]);
+}
+
+/* The tiles of the matrix in the bank of `port`. */
+static struct stripe stripe_of(const struct hls_matrix *matrix, uint32_t port, uint32_t tiles, uint64_t tile_bytes)
+{
+    const uint32_t bank = CARD_ADDR_BANK(matrix->at), dealt = matrix->banks > 1, banks = dealt ? matrix->banks : 1;
+    const uint32_t least = !dealt ? 0 : port >= bank ? port - bank : port + banks - bank; /* its first tile */
+    const int has = dealt ? port < banks && least < tiles : port == bank;
+    const uint64_t offset = card_tile_offset(bank, CARD_ADDR_OFFSET(matrix->at), least, matrix->banks, tile_bytes);
+    const struct stripe stripe = {.first = offset / CARD_WORD_BYTES,
+                                  .tiles = has ? (tiles - least - 1) / banks + 1 : 0};
+    return stripe;
+}
+
+/* Activations of `groups` groups from group `first` on, a copy for each port. */
+static void load_act(HLS_BANKS, const struct hls_step *step, const struct hls_rows *rows, uint32_t first,
+                     uint32_t groups, uint32_t place, struct ports *ports)
+{
+    struct hls_word value[VALUE_WORDS] = {{{0}}}, scale[SCALE_WORDS] = {{{0}}}, sum[SCALE_WORDS] = {{{0}}};
     const uint64_t row_groups = card_act_groups(step->cols);
     const card_addr scales = step->src + card_act_scale_offset(rows->src_rows, step->cols);
     const card_addr sums = step->src + card_act_sum_offset(rows->src_rows, step->cols);
@@ -391,72 +456,132 @@ load_act_rows:
     for (uint32_t t = 0; t < rows->n; t++) {
         HLS_TRIPS(1, 8)
         const uint64_t at = rows->src_row[t] * row_groups + first;
-        hls_load(HLS_BANK_ARGS, step->src + CARD_GROUP_COLS * at, 8 * groups, act->value[t]);
-        hls_load(HLS_BANK_ARGS, scales + 4 * at, groups, act->scale[t]);
-        hls_load(HLS_BANK_ARGS, sums + 4 * at, groups, act->sum[t]);
+        hls_load(HLS_BANK_ARGS, step->src + CARD_GROUP_COLS * at, 8 * groups, value);
+        hls_load(HLS_BANK_ARGS, scales + 4 * at, groups, scale);
+        hls_load(HLS_BANK_ARGS, sums + 4 * at, groups, sum);
+    copy_act:
+        for (uint32_t i = 0; i < hls_words(8 * groups); i++) {
+            HLS_TRIPS(1, 32)
+            HLS_PIPELINE(1) /* nothing carried; the copies are memories of their own */
+        copy_ports:
+            for (uint32_t p = 0; p < HLS_MAX_PORTS; p++) {
+                HLS_UNROLL
+                ports->act[p][place].value[t][i] = value[i];
+                ports->act[p][place].scale[t][i % SCALE_WORDS] = scale[i % SCALE_WORDS];
+                ports->act[p][place].sum[t][i % SCALE_WORDS] = sum[i % SCALE_WORDS];
+            }
+        }
     }
 }
 
 /* Sums, bias and what was there, to the rows of dst: features of the run's tiles, which lie side by side. */
-static void store_tiles(HLS_BANKS, const struct hls_step *step, const struct hls_rows *rows, uint32_t first,
-                        float acc[HLS_TILES][HLS_TOKENS][CARD_TILE_ROWS])
+static void store_tiles(HLS_BANKS, const struct hls_step *step, const struct hls_matrix *matrix,
+                        const struct hls_rows *rows, uint32_t first, const struct ports *ports)
 {
-    struct hls_word out[HLS_TILES], bias[HLS_TILES], old[HLS_TILES];
-    const int has_bias = (step->flags & CARD_FLAG_BIAS) != 0, adds = (step->flags & CARD_FLAG_ADD) != 0;
-    const uint32_t n = hls_min(step->rows - first, HLS_TILES * CARD_TILE_ROWS);
-    if (has_bias) hls_load(HLS_BANK_ARGS, step->aux + 4ull * first, n, bias);
+    struct hls_word out[RUN_TILES], bias[RUN_TILES], old[RUN_TILES];
+    const int adds = (step->flags & CARD_FLAG_ADD) != 0;
+    const uint32_t banks = matrix->banks > 1 ? matrix->banks : 1, bank = CARD_ADDR_BANK(matrix->at);
+    const uint32_t n = hls_min(step->rows - first, banks * HLS_TILES * CARD_TILE_ROWS);
+    if (matrix->has_bias) hls_load(HLS_BANK_ARGS, matrix->bias + 4ull * first, n, bias);
 store_tokens:
     for (uint32_t t = 0; t < rows->n; t++) {
         HLS_TRIPS(1, 8)
         const card_addr dst = step->dst + 4 * ((uint64_t)rows->dst_row[t] * step->rows + first);
+        uint32_t port = bank, dealt = 0, tile = 0; /* of the run's tile i: dealt `dealt`th in round `tile` */
         if (adds) hls_load(HLS_BANK_ARGS, dst, n, old);
     store_each:
         for (uint32_t i = 0; i < hls_words(n); i++) {
-            HLS_TRIPS(1, 8)
-            HLS_PIPELINE(1) /* nothing carried */
+            HLS_TRIPS(1, 32)
+            HLS_PIPELINE(1) /* carried: counters, one cycle */
         store_rows:
             for (uint32_t r = 0; r < CARD_TILE_ROWS; r++) {
                 HLS_UNROLL
-                const float sum = acc[i][t][r];
-                const float biased = has_bias ? sum + card_float(bias[i].lane[r]) : sum;
-                out[i].lane[r] = card_bits(adds ? card_float(old[i].lane[r]) + biased : biased);
+                const float sum = ports->acc[port][tile][t][r];
+                const float biased = matrix->has_bias ? sum + card_float(bias[i].lane[r]) : sum;
+                out[i].lane[r] = hls_result(adds ? card_float(old[i].lane[r]) + biased : biased);
             }
+            tile = dealt == banks - 1 ? tile + 1 : tile;
+            dealt = dealt == banks - 1 ? 0 : dealt + 1;
+            port = banks == 1 ? bank : port == banks - 1 ? 0 : port + 1;
         }
         hls_store(HLS_BANK_ARGS, dst, n, out);
     }
 }
 
-void hls_matmul_quantized(HLS_BANKS, const struct hls_step *step, card_addr matrix, const struct hls_rows *rows)
+/* Panel p of the run that starts at tile `tile` of every stripe. */
+static void set_panels(const struct format_shape *s, uint32_t cols, uint32_t tokens, uint32_t tile, uint32_t p,
+                       struct ports *ports)
+{
+    const uint32_t row_groups = (uint32_t)card_act_groups(cols), row_blocks = (cols + s->cols - 1) / s->cols;
+    const uint32_t panel_blocks = HLS_PANEL_COLS / s->cols;
+panel_ports:
+    for (uint32_t port = 0; port < HLS_MAX_PORTS; port++) {
+        HLS_UNROLL
+        const uint32_t tiles = ports->stripe[port].tiles;
+        const struct panel panel = {
+            .tile = tile,
+            .n = tile < tiles ? hls_min(tiles - tile, HLS_TILES) : 0,
+            .first = p * panel_blocks,
+            .blocks = hls_min(row_blocks - p * panel_blocks, panel_blocks),
+            .groups = hls_min(row_groups - p * HLS_PANEL_GROUPS, HLS_PANEL_GROUPS),
+            .tokens = tokens,
+            .row_blocks = row_blocks,
+        };
+        ports->panel[port] = panel;
+    }
+}
+
+static void clear_sums(struct ports *ports)
+{
+clear_tiles:
+    for (uint32_t i = 0; i < HLS_TILES * HLS_TOKENS; i++) {
+        HLS_TRIPS(64, 64)
+        HLS_PIPELINE(1) /* nothing carried */
+    clear_ports:
+        for (uint32_t port = 0; port < HLS_MAX_PORTS; port++) {
+            HLS_UNROLL
+        clear_rows:
+            for (uint32_t r = 0; r < CARD_TILE_ROWS; r++) {
+                HLS_UNROLL
+                ports->acc[port][i / HLS_TOKENS][i % HLS_TOKENS][r] = 0.0f;
+            }
+        }
+    }
+}
+
+void hls_matmul_quantized(HLS_BANKS, const struct hls_step *step, const struct hls_matrix *matrix,
+                          const struct hls_rows *rows)
 {
     HLS_NO_INLINE
-    struct panel_act act[HLS_PANELS];
+    struct ports ports;
+    HLS_PARTITION(ports.stripe, 1)
+    HLS_PARTITION(ports.panel, 1)
+    HLS_PARTITION(ports.act, 1)
+    HLS_PARTITION(ports.acc, 1)
+    HLS_PARTITION(ports.acc, 4)
     const struct format_shape s = shape_of(step->format);
-    const uint32_t row_groups = (uint32_t)card_act_groups(step->cols);
-    const uint32_t row_blocks = (step->cols + s.cols - 1) / s.cols, panel_blocks = HLS_PANEL_COLS / s.cols;
-    const uint32_t panels = (row_blocks + panel_blocks - 1) / panel_blocks;
+    const uint32_t panels = (step->cols + HLS_PANEL_COLS - 1) / HLS_PANEL_COLS;
     const uint32_t tiles = (step->rows + CARD_TILE_ROWS - 1) / CARD_TILE_ROWS;
+    const uint32_t banks = matrix->banks > 1 ? matrix->banks : 1;
+matrix_ports:
+    for (uint32_t port = 0; port < HLS_MAX_PORTS; port++) {
+        ports.stripe[port] = stripe_of(matrix, port, tiles, card_tile_bytes(step->format, step->cols));
+    }
+/* A run is HLS_TILES tiles of each stripe: together neighbours in the matrix, and their features in dst. */
 matrix_tiles:
-    for (uint32_t tile = 0; tile < tiles; tile += HLS_TILES) {
+    for (uint32_t tile = 0; tile * banks < tiles; tile += HLS_TILES) {
         HLS_TRIPS(1, 1024)
-        float acc[HLS_TILES][HLS_TOKENS][CARD_TILE_ROWS] = {{{0}}};
-        HLS_PARTITION(acc, 3)
+        clear_sums(&ports);
     matrix_panels:
         for (uint32_t p = 0; p < panels; p++) {
             HLS_TRIPS(1, 16)
-            const struct panel panel = {
-                .tile = tile,
-                .n = hls_min(tiles - tile, HLS_TILES),
-                .first = p * panel_blocks,
-                .blocks = hls_min(row_blocks - p * panel_blocks, panel_blocks),
-                .groups = hls_min(row_groups - p * HLS_PANEL_GROUPS, HLS_PANEL_GROUPS),
-                .tokens = rows->n,
-            };
             const uint32_t place = panels > HLS_PANELS ? 0 : p;
+            set_panels(&s, step->cols, rows->n, tile, p, &ports);
             if (tile == 0 || panels > HLS_PANELS) {
-                load_act(HLS_BANK_ARGS, step, rows, p * HLS_PANEL_GROUPS, panel.groups, &act[place]);
+                load_act(HLS_BANK_ARGS, step, rows, p * HLS_PANEL_GROUPS, ports.panel[0].groups, place, &ports);
             }
-            run_panel(HLS_BANK_ARGS, step->format, &s, matrix, row_blocks, &panel, &act[place], acc);
+            run_ports(HLS_BANK_ARGS, step->format, &s, place, &ports);
         }
-        store_tiles(HLS_BANK_ARGS, step, rows, tile * CARD_TILE_ROWS, acc);
+        store_tiles(HLS_BANK_ARGS, step, matrix, rows, tile * banks * CARD_TILE_ROWS, &ports);
     }
 }

@@ -97,7 +97,7 @@ void hls_store(HLS_BANKS, card_addr to, uint32_t n, const struct hls_word *from)
     }
 }
 
-static void load_words_port(const struct hls_word *port, uint64_t first, uint32_t n, struct hls_word *to)
+void hls_load_words(const struct hls_word *port, uint64_t first, uint32_t n, struct hls_word *to)
 {
     HLS_INLINE
 load_words:
@@ -105,18 +105,6 @@ load_words:
         HLS_TRIPS(9, 256)
         HLS_PIPELINE(1) /* nothing carried; one burst */
         to[i] = port[first + i];
-    }
-}
-
-void hls_load_words(HLS_BANKS, card_addr from, uint32_t n, struct hls_word *to)
-{
-    HLS_NO_INLINE
-    const uint64_t first = CARD_ADDR_OFFSET(from) / CARD_WORD_BYTES;
-    switch (CARD_ADDR_BANK(from)) {
-    case 0: load_words_port(bank0, first, n, to); break;
-    case 1: load_words_port(bank1, first, n, to); break;
-    case 2: load_words_port(bank2, first, n, to); break;
-    default: load_words_port(bank3, first, n, to); break;
     }
 }
 

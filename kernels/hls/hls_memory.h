@@ -13,8 +13,8 @@
 void hls_load(HLS_BANKS, card_addr from, uint32_t n, struct hls_word *to);
 void hls_store(HLS_BANKS, card_addr to, uint32_t n, const struct hls_word *from);
 
-/* n whole words from an address that is a multiple of 64. */
-void hls_load_words(HLS_BANKS, card_addr from, uint32_t n, struct hls_word *to);
+/* n whole words of one port, from word number `first` on: for processes that have a port each. */
+void hls_load_words(const struct hls_word *port, uint64_t first, uint32_t n, struct hls_word *to);
 
 /* One value: where a table is followed, never in a loop that must pipeline. */
 uint32_t hls_load_one(HLS_BANKS, card_addr from);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ROPE: pairs of each head turned by position times frequency. */
+/* ROPE: pairs of each head turned by position times frequency; dimensions before P2 and after P2 + P0 stay. */
 #include "kernels/hls/hls_memory.h"
 #include "kernels/hls/hls_operations.h"
 
@@ -31,8 +31,8 @@ rope_pairs:
         const uint32_t first = interleaved ? 2 * i : i, second = interleaved ? 2 * i + 1 : i + half;
         const float a = card_float(x[first / HLS_LANES].lane[first % HLS_LANES]);
         const float b = card_float(x[second / HLS_LANES].lane[second % HLS_LANES]);
-        x[first / HLS_LANES].lane[first % HLS_LANES] = card_bits(card_fma(-b, sine[i], a * cosine[i]));
-        x[second / HLS_LANES].lane[second % HLS_LANES] = card_bits(card_fma(b, cosine[i], a * sine[i]));
+        x[first / HLS_LANES].lane[first % HLS_LANES] = hls_result(card_fma(-b, sine[i], a * cosine[i]));
+        x[second / HLS_LANES].lane[second % HLS_LANES] = hls_result(card_fma(b, cosine[i], a * sine[i]));
     }
 }
 
@@ -47,12 +47,12 @@ void hls_rope(HLS_BANKS, const struct hls_step *step)
 rope_tokens:
     for (uint32_t t = 0; t < step->tokens; t++) {
         HLS_TRIPS(1, 4096)
-        const uint32_t position = hls_load_one(HLS_BANK_ARGS, step->aux + 8ull * t);
+        const uint32_t position = hls_load_one(HLS_BANK_ARGS, step->aux + sizeof(struct card_batch_token) * t);
         find_angles(frequency, half, (float)position, factor, sine, cosine);
     rope_heads:
         for (uint32_t h = 0; h < step->rows; h++) {
             HLS_TRIPS(1, 128)
-            const card_addr head = step->dst + 4 * (((uint64_t)t * step->rows + h) * step->cols);
+            const card_addr head = step->dst + 4 * (((uint64_t)t * step->rows + h) * step->cols + step->param[2]);
             hls_load(HLS_BANK_ARGS, head, 2 * half, x);
             turn_pairs(x, half, interleaved, sine, cosine);
             hls_store(HLS_BANK_ARGS, head, 2 * half, x);

@@ -39,17 +39,27 @@ _Static_assert(sizeof(struct hls_word) == CARD_WORD_BYTES, "a word is 64 bytes")
 #define HLS_BANKS struct hls_word *bank0, struct hls_word *bank1, struct hls_word *bank2, struct hls_word *bank3
 #define HLS_BANK_ARGS bank0, bank1, bank2, bank3
 
-/* A descriptor, decoded. */
+/* A descriptor, decoded; e_: the fields of its extension, zeros if it has none. */
 struct hls_step {
     uint32_t opcode, format, flags, tokens, rows, cols;
     card_addr dst, src, weight, aux;
     uint32_t param[4];
+    uint32_t e_flags, e_cols;
+    card_addr e_dst, e_src, e_weight, e_aux;
+    uint32_t e_param[4];
 };
 
 static inline float hls_lane_float(uint32_t bits)
 {
     HLS_INLINE
     return card_float(bits);
+}
+
+/* A float as it is written to card memory: with the one NaN of the contract. */
+static inline uint32_t hls_result(float value)
+{
+    HLS_INLINE
+    return value != value ? 0x7fc00000u : card_bits(value);
 }
 
 static inline uint32_t hls_min(uint64_t a, uint32_t b)

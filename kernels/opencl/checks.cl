@@ -26,55 +26,129 @@ static void fault(__global uint *status, uint descriptor, uint kind, uint item, 
     status[STATUS_FAILED] = descriptor + 1;
 }
 
-/* What is wrong with a token's entry; of its pages every stride-th from the offset-th on is looked at. 0: nothing. */
-static uint batch_fault(__global const uint *batch, uint tokens, uint t, uint opcode, uint window, ulong entries,
-                        uint pool_pages, uint offset, uint stride, ulong *value)
+/* ---- batch tables ---- */
+
+#define CHECK_POSITION 0u /* what the opcode reads: ROPE */
+#define CHECK_PAGE 1u     /* KV_WRITE: its own page */
+#define CHECK_SEEN 2u     /* ATTENTION, INDEX: the pages of what it sees */
+#define CHECK_STATE 3u    /* SCAN, CONV */
+
+struct table {
+    __global const uint *batch, *sparse; /* sparse: NULL if there are none */
+    ulong entries;                       /* page entries before the table ends */
+    uint tokens, reads, window, chunk, most, n_sparse; /* most: pages or states in the pool */
+};
+
+/* Page entries [from, end) of a token, every stride-th. */
+static uint pages_fault(const struct table *table, uint first_page, uint from, uint end, uint stride, ulong *value)
 {
-    const uint position = batch[2 * (size_t)t];
-    *value = position;
-    if (position >= 1u << 22) return FAULT_POSITION; /* CARD_MAX_POSITIONS */
-    if (opcode == 4) return 0;                       /* ROPE */
-    const uint last = position / CARD_PAGE_TOKENS;
-    const uint seen = window && position + 1 > window ? position + 1 - window : 0;
-    const ulong first_page = batch[2 * (size_t)t + 1];
-    *value = first_page + last;
-    if (first_page + last >= entries) return FAULT_ENTRY;
-    __global const uint *pages = batch + 2 * (size_t)tokens + first_page;
-    for (uint p = (opcode == 6 ? seen / CARD_PAGE_TOKENS : last) + offset; p <= last; p += stride) {
+    __global const uint *pages = table->batch + BATCH_WORDS * (size_t)table->tokens + first_page;
+    *value = (ulong)first_page + end - 1;
+    if (from < end && *value >= table->entries) return FAULT_ENTRY;
+    for (uint p = from; p < end; p += stride) {
         *value = pages[p];
-        if (pages[p] >= pool_pages) return FAULT_PAGE;
+        if (pages[p] >= table->most) return FAULT_PAGE;
     }
     return 0;
 }
 
-/* opcode: of ROPE, KV_WRITE or ATTENTION; table_bytes: from the table to where it ends; factors: per position seen. */
-__kernel __attribute__((reqd_work_group_size(128, 1, 1))) void
-check_batch(__global uint *status, BANK batch_bank, ulong batch_at, ulong table_bytes, uint tokens, uint opcode,
-            uint window, uint pool_pages, uint descriptor, ulong kv_bytes, ulong multiply_adds)
+/* value: what is wrong; limit: what it should be below. Items `offset`, offset + stride, ... of the list. */
+static uint sparse_fault(const struct table *table, uint t, uint4 entry, uint offset, uint stride, ulong *value,
+                         ulong *limit)
+{
+    __global const uint *list = table->sparse + (size_t)t * table->n_sparse;
+    const uint2 seen = seen_by(entry, table->window, table->chunk);
+    for (uint i = offset; i < table->n_sparse; i += stride) {
+        const uint position = list[i], before = i ? list[i - 1] : 0;
+        *value = position;
+        *limit = before;
+        if (i && position <= before && !(position == NO_POSITION && before == NO_POSITION)) return FAULT_SPARSE_ORDER;
+        if (position == NO_POSITION) continue;
+        *limit = entry.z;
+        if (position >= entry.z) return FAULT_SPARSE;
+        if (position < seen.x || position >= seen.y) continue;
+        const uint page = position / CARD_PAGE_TOKENS;
+        const uint kind = pages_fault(table, entry.y, page, page + 1, 1, value);
+        *limit = kind == FAULT_ENTRY ? table->entries : table->most;
+        if (kind) return kind;
+    }
+    return 0;
+}
+
+/* What is wrong with a token's entry, looking at every stride-th of its pages. 0: nothing. */
+static uint batch_fault(const struct table *table, uint t, uint offset, uint stride, ulong *value, ulong *limit)
+{
+    const uint4 entry = ENTRY(table->batch, t);
+    *value = entry.x;
+    *limit = 1u << 22; /* CARD_MAX_POSITIONS */
+    if (entry.x >= *limit) return FAULT_POSITION;
+    *value = entry.z;
+    if (table->reads == CHECK_SEEN && entry.z > *limit) return FAULT_VISIBLE;
+    *value = entry.w;
+    *limit = table->most;
+    if (table->reads == CHECK_STATE) return entry.w >= table->most ? FAULT_STATE : 0;
+    if (table->reads == CHECK_POSITION) return 0;
+    if (table->sparse) return sparse_fault(table, t, entry, offset, stride, value, limit);
+    uint2 seen = seen_by(entry, table->window, table->chunk);
+    if (table->reads == CHECK_PAGE) seen = (uint2)(entry.x, entry.x + 1);
+    if (seen.x >= seen.y) return 0;
+    const uint from = seen.x / CARD_PAGE_TOKENS, end = (seen.y - 1) / CARD_PAGE_TOKENS + 1;
+    const uint kind = pages_fault(table, entry.y, min(from + offset, end), end, stride, value);
+    if (kind == FAULT_ENTRY) *limit = table->entries;
+    return kind;
+}
+
+/*
+ * What a token moves: positions that it sees (items of a list as in sparse_fault); of states the first token of each that
+ * is read and written 2, or 1 if it starts from zeros.
+ */
+static uint moved_by(const struct table *table, uint t, uint offset, uint stride)
+{
+    const uint2 seen = seen_by(ENTRY(table->batch, t), table->window, table->chunk);
+    uint n = 0;
+    if (table->reads == CHECK_STATE) {
+        const uint4 entry = ENTRY(table->batch, t);
+        if (offset || (t && ENTRY(table->batch, t - 1).w == entry.w)) return 0;
+        return entry.x ? 2 : 1;
+    }
+    if (!table->sparse) return offset == 0 && seen.x < seen.y ? seen.y - seen.x : 0;
+    for (uint i = offset; i < table->n_sparse; i += stride) {
+        const uint position = table->sparse[(size_t)t * table->n_sparse + i];
+        n += position != NO_POSITION && position >= seen.x && position < seen.y;
+    }
+    return n;
+}
+
+/* table_bytes: from the table to where it ends; kv_bytes, multiply_adds: of each that moved_by counts. */
+GROUP_OF(128)
+check_batch(__global uint *status, OPERAND(batch), OPERAND(sparse), ulong table_bytes, ulong kv_bytes,
+            ulong multiply_adds, uint tokens, uint reads, uint window, uint chunk, uint most, uint n_sparse,
+            uint descriptor)
 {
     __local uint first;
     __local ulong seen[CHECK_ITEMS];
     const int runs = !status[STATUS_FAILED];
-    __global const uint *batch = AT(const uint, batch_bank, batch_at);
+    struct table table = {AT(const uint, batch_bank, batch_at), 0, 0, tokens, reads, window, chunk, most, n_sparse};
+    const ulong entry_bytes = (ulong)tokens * BATCH_WORDS * 4;
+    if (table_bytes > entry_bytes) table.entries = (table_bytes - entry_bytes) / 4;
+    if (n_sparse) table.sparse = AT(const uint, sparse_bank, sparse_at);
     const uint item = get_local_id(0), lane = item % 32;
-    const ulong entries = table_bytes / 4 - (ulong)tokens * 2;
-    ulong value, mine = 0;
+    ulong value = 0, limit = 0, mine = 0;
     if (item == 0) first = UINT_MAX;
     barrier(CLK_LOCAL_MEM_FENCE);
     for (uint t = item / 32; runs && t < tokens; t += CHECK_ITEMS / 32) {
-        if (batch_fault(batch, tokens, t, opcode, window, entries, pool_pages, lane, 32, &value)) {
+        if (batch_fault(&table, t, lane, 32, &value, &limit)) {
             atomic_min(&first, t);
             break;
         }
-        const uint position = batch[2 * (size_t)t];
-        if (lane == 0) mine += position + 1 - (window && position + 1 > window ? position + 1 - window : 0);
+        if (kv_bytes) mine += moved_by(&table, t, lane, 32);
     }
     seen[item] = mine;
     barrier(CLK_LOCAL_MEM_FENCE);
     if (item == 0 && runs) {
         if (first != UINT_MAX) {
-            const uint kind = batch_fault(batch, tokens, first, opcode, window, entries, pool_pages, 0, 1, &value);
-            fault(status, descriptor, kind, first, value, kind == FAULT_ENTRY ? entries : pool_pages);
+            const uint kind = batch_fault(&table, first, 0, 1, &value, &limit);
+            fault(status, descriptor, kind, first, value, limit);
         } else {
             for (uint i = 1; i < CHECK_ITEMS; i++) mine += seen[i];
             add64(status, STATUS_KV_BYTES, mine * kv_bytes);
@@ -82,6 +156,8 @@ check_batch(__global uint *status, BANK batch_bank, ulong batch_at, ulong table_
         }
     }
 }
+
+/* ---- experts ---- */
 
 /* Bytes from address to the end of the allocation that holds it. ranges: n pairs of address and bytes, ascending. */
 static ulong extent(__global const ulong *ranges, uint n, ulong address)
@@ -99,38 +175,68 @@ static ulong extent(__global const ulong *ranges, uint n, ulong address)
     return into < bytes ? bytes - into : 0;
 }
 
-static uint slot_fault(__global const uint *choice, __global const ulong *slots, uint i, uint experts,
-                       __global const ulong *ranges, uint n_ranges, ulong matrix_bytes, uint align, ulong *value)
+/* The matrices that a slot table may name. */
+struct slots {
+    __global const uint *choice; /* NULL: choice i is expert i */
+    __global const ulong *slot, *ranges;
+    ulong matrix_bytes, tile_bytes;
+    uint experts, n_ranges, banks, align;
+};
+
+/* Whether such a matrix can lie at an address: card_operand_range of kernels/abi/card_operands.h, for every bank. */
+static int can_lie(const struct slots *s, ulong address)
 {
-    const uint expert = choice[2 * (size_t)i];
-    *value = expert;
-    if (expert >= experts) return FAULT_EXPERT;
-    *value = slots[expert];
-    return *value % align || extent(ranges, n_ranges, *value) < matrix_bytes ? FAULT_SLOT : 0;
+    const ulong offset = address & 0x00ffffffffffffffUL;
+    const uint bank = (uint)(address >> 56);
+    if (offset % s->align) return 0;
+    if (s->banks <= 1) return extent(s->ranges, s->n_ranges, address) >= s->matrix_bytes;
+    if (bank >= s->banks) return 0;
+    const ulong tiles = s->matrix_bytes / s->tile_bytes;
+    for (uint k = 0; k < s->banks; k++) {
+        const uint first = (k + s->banks - bank) % s->banks; /* the first tile in bank k */
+        const ulong at = card_tile_offset(bank, offset, first, s->banks, s->tile_bytes);
+        if (tiles <= first) continue;
+        const ulong bytes = (tiles - first + s->banks - 1) / s->banks * s->tile_bytes;
+        if (at >> 56 || extent(s->ranges, s->n_ranges, (ulong)k << 56 | at) < bytes) return 0;
+    }
+    return 1;
 }
 
-__kernel __attribute__((reqd_work_group_size(128, 1, 1))) void
-check_slots(__global uint *status, BANK choice_bank, ulong choice_at, BANK slot_bank, ulong slot_at,
-            __global const ulong *ranges, uint n_ranges, uint choices, uint experts, ulong matrix_bytes, uint align,
+static uint expert_of(const struct slots *s, uint i) { return s->choice ? s->choice[2 * (size_t)i] : i; }
+
+static uint slot_fault(const struct slots *s, uint i, ulong *value)
+{
+    const uint expert = expert_of(s, i);
+    *value = expert;
+    if (expert >= s->experts) return FAULT_EXPERT;
+    *value = s->slot[expert];
+    return can_lie(s, *value) ? 0 : FAULT_SLOT;
+}
+
+/* matrix_bytes: what lies in memory; weight_bytes: what of it is read. */
+GROUP_OF(128)
+check_slots(__global uint *status, OPERAND(choice), OPERAND(slot), OPERAND(ranges), ulong matrix_bytes,
+            ulong tile_bytes, ulong weight_bytes, uint n_ranges, uint choices, uint experts, uint banks, uint align, uint each,
             uint descriptor)
 {
     __local uint first, in_use;
     __local uint chosen[2048]; /* a bit for each of the most experts that a slot table has */
     const int runs = !status[STATUS_FAILED];
-    __global const uint *choice = AT(const uint, choice_bank, choice_at);
-    __global const ulong *slots = AT(const ulong, slot_bank, slot_at);
+    const struct slots s = {each ? 0 : AT(const uint, choice_bank, choice_at), AT(const ulong, slot_bank, slot_at),
+                            AT(const ulong, ranges_bank, ranges_at), matrix_bytes, tile_bytes, experts, n_ranges, banks,
+                            align};
     const uint item = get_local_id(0);
-    ulong value;
+    ulong value = 0;
     if (item == 0) first = UINT_MAX;
     if (item == 0) in_use = 0;
     for (uint i = item; i < (experts + 31) / 32; i += CHECK_ITEMS) chosen[i] = 0;
     barrier(CLK_LOCAL_MEM_FENCE);
     for (uint i = item; runs && i < choices; i += CHECK_ITEMS) {
-        if (slot_fault(choice, slots, i, experts, ranges, n_ranges, matrix_bytes, align, &value)) {
+        if (slot_fault(&s, i, &value)) {
             atomic_min(&first, i);
             break;
         }
-        const uint expert = choice[2 * (size_t)i];
+        const uint expert = expert_of(&s, i);
         atomic_or(&chosen[expert / 32], 1u << expert % 32);
     }
     barrier(CLK_LOCAL_MEM_FENCE);
@@ -140,17 +246,18 @@ check_slots(__global uint *status, BANK choice_bank, ulong choice_at, BANK slot_
     barrier(CLK_LOCAL_MEM_FENCE);
     if (item == 0 && runs) {
         if (first != UINT_MAX) {
-            const uint kind = slot_fault(choice, slots, first, experts, ranges, n_ranges, matrix_bytes, align, &value);
-            fault(status, descriptor, kind, kind == FAULT_SLOT ? choice[2 * (size_t)first] : first, value,
+            const uint kind = slot_fault(&s, first, &value);
+            fault(status, descriptor, kind, kind == FAULT_SLOT ? expert_of(&s, first) : first, value,
                   kind == FAULT_SLOT ? matrix_bytes : experts);
         } else {
-            add64(status, STATUS_WEIGHT_BYTES, in_use * matrix_bytes);
+            add64(status, STATUS_WEIGHT_BYTES, in_use * weight_bytes);
         }
     }
 }
 
-__kernel __attribute__((reqd_work_group_size(128, 1, 1))) void
-check_indexes(__global uint *status, BANK index_bank, ulong index_at, uint tokens, uint rows, uint descriptor)
+/* Words `distance` apart that must be below `limit`: indexes of rows (1), experts of choices (2). */
+GROUP_OF(128)
+check_indexes(__global uint *status, OPERAND(index), uint n, uint distance, uint limit, uint kind, uint descriptor)
 {
     __local uint first;
     const int runs = !status[STATUS_FAILED];
@@ -158,17 +265,18 @@ check_indexes(__global uint *status, BANK index_bank, ulong index_at, uint token
     const uint item = get_local_id(0);
     if (item == 0) first = UINT_MAX;
     barrier(CLK_LOCAL_MEM_FENCE);
-    for (uint t = item; runs && t < tokens; t += CHECK_ITEMS) {
-        if (index[t] < rows) continue;
-        atomic_min(&first, t);
+    for (uint i = item; runs && i < n; i += CHECK_ITEMS) {
+        if (index[(size_t)i * distance] < limit) continue;
+        atomic_min(&first, i);
         break;
     }
     barrier(CLK_LOCAL_MEM_FENCE);
-    if (item == 0 && runs && first != UINT_MAX) fault(status, descriptor, FAULT_INDEX, first, index[first], rows);
+    if (item == 0 && runs && first != UINT_MAX)
+        fault(status, descriptor, kind, first, index[(size_t)first * distance], limit);
 }
 
 /* A program does not run after one that failed. */
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void follow(__global uint *status, __global const uint *earlier)
+GROUP_OF(1) follow(__global uint *status, __global const uint *earlier)
 {
     if (earlier[STATUS_FAILED] && !status[STATUS_FAILED]) fault(status, 0, FAULT_FOLLOWS, 0, 0, 0);
 }

@@ -37,10 +37,23 @@ static struct weights unpack8(__global const uint *words)
 
 #define COUNT16 ((uint16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
 
+/* Bits 4 and up of 16 columns: `width` bits each, those of column 4i + b at bit width * i of byte b of mask. */
 static short16 extra_bits(uint mask, uint width)
 {
-    return convert_short16(((((uint16)(mask)) >> (COUNT16 * width)) & ((1u << width) - 1)) << 4);
+    const uint16 at = (COUNT16 & 3u) * 8u + (COUNT16 >> 2u) * width;
+    return convert_short16(((((uint16)(mask)) >> at) & ((1u << width) - 1)) << 4);
 }
+
+/* CARD_MXFP4_VALUE of codes 0 to 15. */
+static short16 mxfp4_values(short16 code)
+{
+    const short16 v = code & (short16)(7);
+    const short16 more = select((short16)(0), select(v - (short16)(4), (short16)(5), v == (short16)(7)), v > (short16)(4));
+    return select(v + more, -(v + more), (code & (short16)(8)) != (short16)(0));
+}
+
+/* The scale of an MXFP4 group; an exponent below CARD_MXFP4_LEAST counts as none. */
+static float mxfp4_scale(uint exponent) { return exponent < CARD_MXFP4_LEAST ? 0.0f : as_float((exponent - 1) << 23); }
 
 static float half_at(__global const uchar *from, uint i) { return card_f16_to_f32(((__global const ushort *)from)[i]); }
 
@@ -58,25 +71,33 @@ static struct weights load_group(uint format, __global const uchar *tile, uint g
             return unpack8((__global const uint *)(words + g % 2 * 512) + row);
         return unpack4((__global const uint *)(words + g % 2 * 256) + row, format == CARD_FORMAT_INT4 ? 8 : 0);
     }
+    if (format == CARD_FORMAT_MXFP4) {
+        __global const uchar *block = tile + (size_t)(g / 4) * card_block_bytes(format);
+        struct weights codes = unpack4((__global const uint *)(block + 64 + g % 4 * 256) + row, 0);
+        codes.low = mxfp4_values(codes.low);
+        codes.high = mxfp4_values(codes.high);
+        *scale = mxfp4_scale(block[g % 4 * ROWS + row]);
+        return codes;
+    }
     __global const uchar *block = tile + (size_t)(g / 8) * card_block_bytes(format);
     const uint k = g % 8;
     const float d = half_at(block, row);
     struct weights w = unpack4((__global const uint *)(block + 320 + 256 * k) + row, 0);
     if (format == CARD_FORMAT_Q6_K) {
         __global const char *scales = (__global const char *)block + 64 + 2 * ROWS * k + row;
-        __global const uint *masks = (__global const uint *)(block + 2368 + 128 * k) + 2 * row;
+        __global const uint *masks = (__global const uint *)(block + 2368 + 128 * k) + row;
         *scale = d * (float)scales[0];
         *scale2 = d * (float)scales[ROWS];
         w.low = (w.low | extra_bits(masks[0], 2)) - (short)32;
-        w.high = (w.high | extra_bits(masks[1], 2)) - (short)32;
+        w.high = (w.high | extra_bits(masks[CARD_WORD_BYTES / 4], 2)) - (short)32;
         return w;
     }
     *scale = d * (float)block[64 + ROWS * k + row];
     *minimum = -(half_at(block + 32, row) * (float)block[192 + ROWS * k + row]);
     if (format == CARD_FORMAT_Q5_K) {
         const uint mask = ((__global const uint *)(block + 2368 + 64 * k))[row];
-        w.low |= extra_bits(mask & 0xffffu, 1);
-        w.high |= extra_bits(mask >> 16, 1);
+        w.low |= extra_bits(mask, 1);
+        w.high |= extra_bits(mask >> 4, 1);
     }
     return w;
 }
@@ -95,12 +116,12 @@ static int product(short16 weight, __global const char *value)
     __local float scales[3 * SLICES * ROWS]
 
 /*
- * Unless `runs` is 0: tile x output rows [first, first + n) with n <= most (1 or 8). Activation row of output row i is i / divisor.
- * format and most are constants of the kernel.
+ * Unless `runs` is 0: tile number `tile`, which lies at `matrix`, x output rows [first, first + n) with n <= most (1 or
+ * 8). Activation row of output row i is i / divisor. format and most are constants of the kernel.
  */
-static void tile_rows(int runs, uint format, uint most, __local int *dot, __local float *scales, BANK dst, __global const uchar *act,
-                      __global const uchar *tile, __global const float *bias, uint first, uint n, uint act_rows,
-                      uint divisor, uint rows, uint cols, uint flags)
+static void tile_rows(int runs, uint format, uint most, __local int *dot, __local float *scales, BANK dst,
+                      __global const uchar *act, __global const uchar *matrix, __global const float *bias, uint tile,
+                      uint first, uint n, uint act_rows, uint divisor, uint rows, uint cols, uint flags)
 {
     const uint row = get_local_id(0), slice = get_local_id(1), parts = format == CARD_FORMAT_Q6_K ? 2 : 1;
     const int has_minimum = format == CARD_FORMAT_INT4_MIN || format == CARD_FORMAT_INT8_MIN ||
@@ -114,7 +135,7 @@ static void tile_rows(int runs, uint format, uint most, __local int *dot, __loca
         const uint g = strip + slice;
         if (g < groups) {
             float scale = 0.0f, scale2 = 0.0f, minimum = 0.0f;
-            const struct weights w = load_group(format, tile, g, row, &scale, &scale2, &minimum);
+            const struct weights w = load_group(format, matrix, g, row, &scale, &scale2, &minimum);
             scales[slice * ROWS + row] = scale;
             if (parts == 2) scales[(SLICES + slice) * ROWS + row] = scale2;
             if (has_minimum) scales[(2 * SLICES + slice) * ROWS + row] = minimum;
@@ -139,54 +160,67 @@ static void tile_rows(int runs, uint format, uint most, __local int *dot, __loca
         }
         barrier(CLK_LOCAL_MEM_FENCE);
     }
-    const uint feature = (uint)get_group_id(0) * ROWS + row;
+    const uint feature = tile * ROWS + row;
     if (!runs || slice >= n || feature >= rows) return;
     __global float *to = (__global float *)dst + (size_t)(first + slice) * rows + feature;
     if (flags & FLAG_BIAS) acc = acc + bias[feature];
-    *to = flags & FLAG_ADD ? *to + acc : acc;
+    *to = written(flags & FLAG_ADD ? *to + acc : acc);
 }
 
-/* Where the tile of this group starts. */
-static size_t tile_offset(uint format, uint cols)
+/* ---- the chosen experts ---- */
+
+/* What the operands of EXPERT_MATMUL say of one output row. EACH: its choice is its expert. */
+struct chosen {
+    uint expert, bank;
+    ulong offset;
+};
+
+static struct chosen chosen_matrix(__global const ulong *slots, __global const uint *choice, uint output, uint choices,
+                                   uint flags)
 {
-    const uint blocks = (cols + card_block_cols(format) - 1) / card_block_cols(format);
-    return get_group_id(0) * blocks * card_block_bytes(format);
+    struct chosen chosen;
+    chosen.expert = flags & FLAG_EACH ? output % choices : choice[2 * (size_t)output];
+    chosen.bank = (uint)(slots[chosen.expert] >> 56);
+    chosen.offset = slots[chosen.expert] & 0x00ffffffffffffffUL;
+    return chosen;
 }
 
-/* The chosen expert's matrix of output row i if it lies in this bank, else 0: no matrix does (card_bank.h). */
-static ulong chosen_matrix(__global const ulong *slots, __global const uint *choice, uint i, uint bank)
-{
-    const ulong address = slots[choice[2 * (size_t)i]];
-    return address >> 56 == bank ? address & 0x00ffffffffffffffUL : 0;
-}
-
+/*
+ * A dense kernel sees one bank and the tiles of the matrix in it: every `banks`-th from first_tile on. base: the bank in
+ * which the matrix starts. An expert kernel has a group for every tile, which works if the tile lies in `bank`.
+ */
 #define MATMUL_KERNELS(name, format)                                                                                   \
     MATMUL_DENSE(name##_1, format, 1)                                                                                  \
     MATMUL_DENSE(name##_8, format, 8)                                                                                  \
     __kernel __attribute__((reqd_work_group_size(ROWS, SLICES, 1))) void expert_##name(                                \
-        __global const uint *status, BANK dst_bank, ulong dst_at, BANK src_bank, ulong src_at, BANK slot_bank,         \
-        ulong slot_at, BANK choice_bank, ulong choice_at, BANK matrix_bank, uint bank, uint act_rows, uint divisor,    \
-        uint rows, uint cols)                                                                                          \
+        __global const uint *status, OPERAND(dst), OPERAND(src), OPERAND(slot), OPERAND(choice), OPERAND(bias),        \
+        OPERAND(matrix), uint bank, uint banks, uint choices, uint act_rows, uint divisor, uint rows, uint cols,       \
+        uint flags)                                                                                                    \
     {                                                                                                                  \
         MATMUL_LOCAL(1);                                                                                               \
-        const uint i = (uint)get_group_id(1);                                                                          \
-        const ulong matrix =                                                                                           \
-            status[STATUS_FAILED] ? 0                                                                                  \
-                                  : chosen_matrix(AT(const ulong, slot_bank, slot_at),                                 \
-                                                  AT(const uint, choice_bank, choice_at), i, bank);                    \
-        tile_rows(matrix != 0, format, 1, dot, scales, dst_bank + dst_at, src_bank + src_at,                                        \
-                  matrix_bank + matrix + tile_offset(format, cols), (__global const float *)dst_bank, i, 1, act_rows,  \
-                  divisor, rows, cols, 0);                                                                             \
+        const uint i = (uint)get_group_id(1), tile = (uint)get_group_id(0);                                            \
+        struct chosen chosen = {0, 0, 0};                                                                              \
+        const int runs = !status[STATUS_FAILED];                                                                       \
+        if (runs) {                                                                                                    \
+            chosen = chosen_matrix(AT(const ulong, slot_bank, slot_at), AT(const uint, choice_bank, choice_at), i,     \
+                                   choices, flags);                                                                    \
+        }                                                                                                              \
+        const ulong offset = card_tile_offset(chosen.bank, chosen.offset, tile, banks, card_tile_bytes(format, cols)); \
+        tile_rows(runs && card_tile_bank(chosen.bank, tile, banks) == bank, format, 1, dot, scales,                    \
+                  dst_bank + dst_at, src_bank + src_at, matrix_bank + matrix_at + offset,                              \
+                  AT(const float, bias_bank, bias_at) + (size_t)chosen.expert * rows, tile, i, 1, act_rows, divisor,   \
+                  rows, cols, flags);                                                                                  \
     }
 #define MATMUL_DENSE(name, format, most)                                                                               \
     __kernel __attribute__((reqd_work_group_size(ROWS, SLICES, 1))) void matmul_##name(                                \
-        __global const uint *status, BANK dst_bank, ulong dst_at, BANK src_bank, ulong src_at, BANK matrix_bank,       \
-        ulong matrix_at, BANK bias_bank, ulong bias_at, uint tokens, uint rows, uint cols, uint flags)                 \
+        __global const uint *status, OPERAND(dst), OPERAND(src), OPERAND(matrix), OPERAND(bias), uint base,            \
+        uint banks, uint first_tile, uint tokens, uint rows, uint cols, uint flags)                                    \
     {                                                                                                                  \
         MATMUL_LOCAL(most);                                                                                            \
-        const uint first = (uint)get_group_id(1) * most;                                                               \
-        tile_rows(!status[STATUS_FAILED], format, most, dot, scales, dst_bank + dst_at, src_bank + src_at,                                     \
-                  matrix_bank + matrix_at + tile_offset(format, cols), AT(const float, bias_bank, bias_at), first,     \
+        const uint first = (uint)get_group_id(1) * most, tile = first_tile + (uint)get_group_id(0) * max(banks, 1u);   \
+        const ulong offset = card_tile_offset(base, matrix_at, tile, banks, card_tile_bytes(format, cols));            \
+        tile_rows(!status[STATUS_FAILED], format, most, dot, scales, dst_bank + dst_at, src_bank + src_at,             \
+                  matrix_bank + offset, AT(const float, bias_bank, bias_at), tile, first,                              \
                   most == 1 ? 1 : min(tokens - first, (uint)most), tokens, 1, rows, cols, flags);                      \
     }
 MATMUL_KERNELS(int4, CARD_FORMAT_INT4)
@@ -196,33 +230,45 @@ MATMUL_KERNELS(int8_min, CARD_FORMAT_INT8_MIN)
 MATMUL_KERNELS(q4_k, CARD_FORMAT_Q4_K)
 MATMUL_KERNELS(q5_k, CARD_FORMAT_Q5_K)
 MATMUL_KERNELS(q6_k, CARD_FORMAT_Q6_K)
+MATMUL_KERNELS(mxfp4, CARD_FORMAT_MXFP4)
 
-/* Matrices of floats: an item an output feature of a token. */
-__kernel __attribute__((reqd_work_group_size(64, 1, 1))) void
-matmul_f32(__global const uint *status, BANK dst_bank, ulong dst_at, BANK src_bank, ulong src_at, BANK matrix_bank,
-           ulong matrix_at, BANK bias_bank, ulong bias_at, uint tokens, uint rows, uint cols, uint flags)
+/* Matrices of floats: an item an output feature of a token, which works if its row lies in `bank`. */
+static ulong row_offset(uint base, ulong offset, uint row, uint banks, uint cols)
+{
+    return card_tile_offset(base, offset, row / ROWS, banks, card_tile_bytes(CARD_FORMAT_F32, cols)) +
+           (ulong)(row % ROWS) * cols * 4;
+}
+
+GROUP_OF(64)
+matmul_f32(__global const uint *status, OPERAND(dst), OPERAND(src), OPERAND(matrix), OPERAND(bias), uint base,
+           uint banks, uint bank, uint tokens, uint rows, uint cols, uint flags)
 {
     const size_t at = get_global_id(0);
     if (status[STATUS_FAILED] || at >= (size_t)tokens * rows) return;
-    const size_t token = at / rows, row = at % rows;
-    float sum = dot16(AT(const float, matrix_bank, matrix_at) + row * cols, AT(const float, src_bank, src_at) + token * cols,
-                      cols);
+    const size_t token = at / rows;
+    const uint row = (uint)(at % rows);
+    if (card_tile_bank(base, row / ROWS, banks) != bank) return;
+    float sum = dot16(AT(const float, matrix_bank, row_offset(base, matrix_at, row, banks, cols)),
+                      AT(const float, src_bank, src_at) + token * cols, cols);
     __global float *to = AT(float, dst_bank, dst_at) + at;
     if (flags & FLAG_BIAS) sum = sum + AT(const float, bias_bank, bias_at)[row];
-    *to = flags & FLAG_ADD ? *to + sum : sum;
+    *to = written(flags & FLAG_ADD ? *to + sum : sum);
 }
 
-__kernel __attribute__((reqd_work_group_size(64, 1, 1))) void
-expert_f32(__global const uint *status, BANK dst_bank, ulong dst_at, BANK src_bank, ulong src_at, BANK slot_bank,
-           ulong slot_at, BANK choice_bank, ulong choice_at, BANK matrix_bank, uint bank, uint outputs, uint divisor,
-           uint rows, uint cols)
+GROUP_OF(64)
+expert_f32(__global const uint *status, OPERAND(dst), OPERAND(src), OPERAND(slot), OPERAND(choice), OPERAND(bias),
+           OPERAND(matrix), uint bank, uint banks, uint choices, uint outputs, uint divisor, uint rows, uint cols,
+           uint flags)
 {
     const size_t at = get_global_id(0);
     if (status[STATUS_FAILED] || at >= (size_t)outputs * rows) return;
-    const size_t output = at / rows, row = at % rows;
-    const ulong matrix =
-        chosen_matrix(AT(const ulong, slot_bank, slot_at), AT(const uint, choice_bank, choice_at), (uint)output, bank);
-    if (matrix == 0) return;
-    AT(float, dst_bank, dst_at)[at] = dot16(AT(const float, matrix_bank, matrix) + row * cols,
-                                            AT(const float, src_bank, src_at) + output / divisor * cols, cols);
+    const size_t output = at / rows;
+    const uint row = (uint)(at % rows);
+    const struct chosen chosen = chosen_matrix(AT(const ulong, slot_bank, slot_at),
+                                               AT(const uint, choice_bank, choice_at), (uint)output, choices, flags);
+    if (card_tile_bank(chosen.bank, row / ROWS, banks) != bank) return;
+    float sum = dot16(AT(const float, matrix_bank, matrix_at + row_offset(chosen.bank, chosen.offset, row, banks, cols)),
+                      AT(const float, src_bank, src_at) + output / divisor * cols, cols);
+    if (flags & FLAG_BIAS) sum = sum + AT(const float, bias_bank, bias_at)[(size_t)chosen.expert * rows + row];
+    AT(float, dst_bank, dst_at)[at] = written(sum);
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* NORM, QUANTIZE, ROPE, ROUTER, GLU, EXPERT_SUM, GATHER, and the sums that others use too. */
+/*
+ * The sums that others use too; NORM, QUANTIZE, ROPE, and what works float by float: GLU, ADD, SCALE, SOFT_CAP, DECAY,
+ * GATHER, COPY.
+ */
 
 /* The tree of sum16 over lanes already filled. */
 static float lanes_tree(float16 lane)
@@ -25,30 +28,65 @@ static float dot16(__global const float *a, __global const float *b, uint n)
     return lanes_tree(lane);
 }
 
-/* One group of 64 items a vector; items 0..15 are the lanes. dst may be src: nobody writes before the sum is known. */
-__kernel __attribute__((reqd_work_group_size(64, 1, 1))) void
-norm(__global const uint *status, BANK dst_bank, ulong dst_at, BANK src_bank, ulong src_at, BANK weight_bank,
-     ulong weight_at, uint cols, float epsilon)
+/* One group of 64 items a vector; items 0..15 are the lanes. dst may be src: nobody writes before the sums are known. */
+GROUP_OF(64)
+norm(__global const uint *status, OPERAND(dst), OPERAND(src), OPERAND(weight), OPERAND(bias), uint rows, uint cols,
+     float epsilon, uint flags)
 {
-    __local float lanes[16];
+    __local float sums[16], squares[16];
     if (status[STATUS_FAILED]) cols = 0;
-    const size_t first = get_group_id(0) * cols;
+    const size_t vector = get_group_id(0), first = vector * cols;
+    const size_t of_row = flags & FLAG_EACH ? vector % rows * cols : 0;
     __global float *dst = AT(float, dst_bank, dst_at) + first;
-    __global const float *src = AT(const float, src_bank, src_at) + first, *weight = AT(const float, weight_bank, weight_at);
+    __global const float *src = AT(const float, src_bank, src_at) + first;
     const uint item = get_local_id(0);
+    float mean = 0.0f;
     if (item < 16) {
         float sum = 0.0f;
-        for (uint i = item; i < cols; i += 16) sum = fma(src[i], src[i], sum);
-        lanes[item] = sum;
+        for (uint i = item; i < cols && flags & FLAG_LAYER; i += 16) sum += src[i];
+        sums[item] = sum;
     }
     barrier(CLK_LOCAL_MEM_FENCE);
-    const float scale = card_rsqrt(fma(lanes_tree(vload16(0, lanes)), card_recip((float)cols), epsilon));
-    for (uint i = item; i < cols; i += 64) dst[i] = (src[i] * scale) * weight[i];
+    if (flags & FLAG_LAYER) mean = lanes_tree(vload16(0, sums)) * card_recip((float)cols);
+    if (item < 16) {
+        float sum = 0.0f;
+        for (uint i = item; i < cols; i += 16) {
+            const float x = flags & FLAG_LAYER ? src[i] - mean : src[i];
+            sum = fma(x, x, sum);
+        }
+        squares[item] = sum;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    const float square = lanes_tree(vload16(0, squares));
+    const float scale =
+        card_rsqrt(flags & FLAG_SUM ? square + epsilon : fma(square, card_recip((float)cols), epsilon));
+    for (uint i = item; i < cols; i += 64) {
+        float x = (flags & FLAG_LAYER ? src[i] - mean : src[i]) * scale;
+        if (!(flags & FLAG_UNWEIGHTED)) x = x * AT(const float, weight_bank, weight_at)[of_row + i];
+        if (flags & FLAG_BIAS) x = x + AT(const float, bias_bank, bias_at)[of_row + i];
+        dst[i] = written(x);
+    }
 }
 
-/* An item quantizes one group of 32. n: tokens * groups. */
-__kernel __attribute__((reqd_work_group_size(64, 1, 1))) void
-quantize(__global const uint *status, BANK dst_bank, ulong dst_at, BANK src_bank, ulong src_at, uint tokens, uint cols)
+/* Bits of the largest magnitude of x[n]: a NaN is above infinity, infinity above every number. */
+static uint largest_magnitude(__global const float *x, uint n)
+{
+    uint largest = 0;
+    for (uint i = 0; i < n; i++) largest = max(largest, as_uint(x[i]) & 0x7fffffffu);
+    return largest;
+}
+
+/* x * inverse rounded to even and kept within +-127. */
+static int to_int8(float x, float inverse)
+{
+    float q = card_round_even(x * inverse);
+    q = q > 127.0f ? 127.0f : q;
+    return (int)(q < -127.0f ? -127.0f : q);
+}
+
+/* An item quantizes one group of 32. */
+GROUP_OF(64)
+quantize(__global const uint *status, OPERAND(dst), OPERAND(src), uint tokens, uint cols)
 {
     const uint groups = (uint)card_act_groups(cols);
     const size_t at = get_global_id(0);
@@ -58,142 +96,133 @@ quantize(__global const uint *status, BANK dst_bank, ulong dst_at, BANK src_bank
     const uint n = from >= cols ? 0 : min(cols - from, 32u);
     __global const float *x = AT(const float, src_bank, src_at) + token * cols + from;
     BANK act = dst_bank + dst_at;
-    uint largest = 0; /* as bits: NaN is above infinity is above every number */
-    for (uint i = 0; i < n; i++) largest = max(largest, as_uint(x[i]) & 0x7fffffffu);
+    const uint largest = largest_magnitude(x, n);
     const float step = as_float(largest) * CARD_RECIP_127;
-    const int normal = step >= 0x1p-126f && largest < 0x7f800000u;
-    const float inverse = normal ? card_recip(step) : 1.0f;
+    const int finite = largest < 0x7f800000u, used = finite && step >= 0x1p-64f;
+    const float inverse = used ? card_recip(step) : 0.0f;
     int total = 0;
     for (uint i = 0; i < 32; i++) {
-        float q = card_round_even((normal && i < n ? x[i] : 0.0f) * inverse);
-        q = q > 127.0f ? 127.0f : q;
-        q = q < -127.0f ? -127.0f : q;
-        total += (int)q;
-        ((__global char *)act)[at * 32 + i] = (char)(int)q;
+        const int q = used && i < n ? to_int8(x[i], inverse) : 0;
+        total += q;
+        ((__global char *)act)[at * 32 + i] = (char)q;
     }
-    AT(float, act, card_act_scale_offset(tokens, cols))[at] = normal                  ? step
-                                                              : largest < 0x7f800000u ? 0.0f
-                                                                                      : CARD_NAN;
+    AT(float, act, card_act_scale_offset(tokens, cols))[at] = used ? step : finite ? 0.0f : CARD_NAN;
     AT(int, act, card_act_sum_offset(tokens, cols))[at] = total;
 }
 
-/* An item turns one pair of dimensions of all heads of one token. */
-__kernel __attribute__((reqd_work_group_size(64, 1, 1))) void
-rope(__global const uint *status, BANK dst_bank, ulong dst_at, BANK frequency_bank, ulong frequency_at, BANK batch_bank,
-     ulong batch_at, uint tokens, uint heads, uint cols, uint turn, float factor, uint flags)
+/* An item turns one pair of dimensions of all heads of one token; `first_dim` is the first that turns. */
+GROUP_OF(64)
+rope(__global const uint *status, OPERAND(dst), OPERAND(frequency), OPERAND(batch), uint tokens, uint heads, uint cols,
+     uint turn, float factor, uint first_dim, uint flags)
 {
     const uint half_turn = turn / 2;
     const size_t at = get_global_id(0);
     if (status[STATUS_FAILED] || at >= (size_t)tokens * half_turn) return;
     const size_t token = at / half_turn;
     const uint i = (uint)(at % half_turn);
-    const float position = (float)AT(const uint, batch_bank, batch_at)[2 * token];
+    const float position = (float)ENTRY(AT(const uint, batch_bank, batch_at), token).x;
     float sine, cosine;
     card_sincos(position * AT(const float, frequency_bank, frequency_at)[i], &sine, &cosine);
     sine *= factor;
     cosine *= factor;
     const uint first = flags & FLAG_INTERLEAVED ? 2 * i : i;
     const uint second = flags & FLAG_INTERLEAVED ? 2 * i + 1 : i + half_turn;
-    __global float *head = AT(float, dst_bank, dst_at) + token * heads * cols;
+    __global float *head = AT(float, dst_bank, dst_at) + token * heads * cols + first_dim;
     for (uint h = 0; h < heads; h++, head += cols) {
         const float x = head[first], y = head[second];
-        head[first] = fma(-y, sine, x * cosine);
-        head[second] = fma(y, cosine, x * sine);
+        head[first] = written(fma(-y, sine, x * cosine));
+        head[second] = written(fma(y, cosine, x * sine));
     }
 }
 
-/* Whether logit a at index i comes before logit b at index j: larger first, NaN last, ties to the lower index. */
-static int comes_before(float a, uint i, float b, uint j)
+static float activate(uint activation, float x, float steepness)
 {
-    if (a > b) return 1;
-    if (a < b) return 0;
-    const int a_is_nan = a != a, b_is_nan = b != b;
-    if (a_is_nan != b_is_nan) return b_is_nan;
-    return i < j;
-}
-
-/* Weights of the chosen experts; choice: pairs of expert and weight. */
-static void choice_weights(__global uint *choice, __global const float *logit, float largest, float all, uint choices,
-                           float factor, uint flags)
-{
-    __global float *weight = (__global float *)choice + 1;
-    float inverse = card_recip(all), total = 0.0f;
-    for (uint j = 0; j < choices; j++) {
-        const float w = card_exp(logit[choice[2 * j]] - largest) * inverse;
-        weight[2 * j] = w;
-        total += w;
-    }
-    inverse = card_recip(total);
-    for (uint j = 0; j < choices; j++) {
-        const float w = weight[2 * j];
-        weight[2 * j] = (flags & FLAG_RENORMALIZE ? w * inverse : w) * factor;
+    switch (activation) { /* enum card_activation */
+    case 0: return card_silu(x);
+    case 1: return card_gelu(x);
+    case 2: return card_gelu_erf(x);
+    case 3: return x > 0.0f || x != x ? x : 0.0f;
+    case 4: return card_sigmoid(x);
+    default: return x * card_sigmoid(steepness * x);
     }
 }
 
-/* One group of 64 items a token: each finds the rank of its logits by counting who comes before. */
-__kernel __attribute__((reqd_work_group_size(64, 1, 1))) void
-router(__global const uint *status, BANK dst_bank, ulong dst_at, BANK src_bank, ulong src_at, uint choices, uint n,
-       float factor, uint flags)
-{
-    __local float lanes[16];
-    __local uint best;
-    if (status[STATUS_FAILED]) n = choices = 0;
-    const size_t token = get_group_id(0);
-    const uint item = get_local_id(0);
-    if (item == 0) best = 0;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    __global const float *logit = AT(const float, src_bank, src_at) + token * n;
-    __global uint *expert = AT(uint, dst_bank, dst_at) + token * choices * 2;
-    for (uint i = item; i < n; i += 64) {
-        const float mine = logit[i];
-        uint rank = 0;
-        for (uint j = 0; j < n; j++) rank += (uint)comes_before(logit[j], j, mine, i);
-        if (rank < choices) expert[2 * rank] = i;
-        if (rank == 0) best = i;
-    }
-    barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
-    const float largest = logit[best];
-    if (item < 16) {
-        float sum = 0.0f;
-        for (uint i = item; i < n; i += 16) sum += card_exp(logit[i] - largest);
-        lanes[item] = sum;
-    }
-    barrier(CLK_LOCAL_MEM_FENCE);
-    if (item == 0) choice_weights(expert, logit, largest, lanes_tree(vload16(0, lanes)), choices, factor, flags);
-}
-
-/* An item a float; dst may be src. */
-__kernel __attribute__((reqd_work_group_size(64, 1, 1))) void
-glu(__global const uint *status, BANK dst_bank, ulong dst_at, BANK src_bank, ulong src_at, BANK up_bank, ulong up_at,
-    ulong n)
-{
-    const size_t i = get_global_id(0);
-    if (status[STATUS_FAILED] || i >= n) return;
-    AT(float, dst_bank, dst_at)[i] = card_silu(AT(const float, src_bank, src_at)[i]) * AT(const float, up_bank, up_at)[i];
-}
-
-/* An item a float of the result. */
-__kernel __attribute__((reqd_work_group_size(64, 1, 1))) void
-expert_sum(__global const uint *status, BANK dst_bank, ulong dst_at, BANK src_bank, ulong src_at, BANK choice_bank,
-           ulong choice_at, uint tokens, uint cols, uint choices)
+/* An item a float; dst may be src or weight. */
+GROUP_OF(64)
+glu(__global const uint *status, OPERAND(dst), OPERAND(src), OPERAND(weight), uint tokens, uint cols, uint activation,
+    float limit, float steepness, uint flags)
 {
     const size_t i = get_global_id(0);
     if (status[STATUS_FAILED] || i >= (size_t)tokens * cols) return;
-    const size_t token = i / cols, col = i % cols;
-    __global const float *weight = AT(const float, choice_bank, choice_at) + token * choices * 2 + 1;
-    __global const float *src = AT(const float, src_bank, src_at) + token * choices * cols + col;
-    float sum = AT(const float, dst_bank, dst_at)[i];
-    for (uint j = 0; j < choices; j++) sum = fma(weight[2 * j], src[(size_t)j * cols], sum);
-    AT(float, dst_bank, dst_at)[i] = sum;
+    float x = AT(const float, src_bank, src_at)[flags & FLAG_BROADCAST ? i / cols : i];
+    if (limit != 0.0f) x = x > limit ? limit : x;
+    float result = activate(activation, x, steepness);
+    if (!(flags & FLAG_UNWEIGHTED)) {
+        float y = AT(const float, weight_bank, weight_at)[i];
+        if (limit != 0.0f) y = y > limit ? limit : y < -limit ? -limit : y;
+        result = result * (activation == 5 ? y + 1.0f : y);
+    }
+    AT(float, dst_bank, dst_at)[i] = written(result);
 }
 
-/* An item a word. */
-__kernel __attribute__((reqd_work_group_size(64, 1, 1))) void
-gather(__global const uint *status, BANK dst_bank, ulong dst_at, BANK src_bank, ulong src_at, BANK index_bank,
-       ulong index_at, uint tokens, uint cols)
+/* An item a float; dst may be src. */
+GROUP_OF(64)
+add(__global const uint *status, OPERAND(dst), OPERAND(src), OPERAND(weight), uint tokens, uint cols, float factor,
+    uint flags)
+{
+    const size_t i = get_global_id(0);
+    if (status[STATUS_FAILED] || i >= (size_t)tokens * cols) return;
+    const float y = AT(const float, weight_bank, weight_at)[flags & FLAG_BROADCAST ? i % cols : i];
+    AT(float, dst_bank, dst_at)[i] = written(fma(factor, y, AT(const float, src_bank, src_at)[i]));
+}
+
+GROUP_OF(64)
+scale(__global const uint *status, OPERAND(dst), OPERAND(src), OPERAND(weight), uint tokens, uint cols, float factor,
+      uint flags)
+{
+    const size_t i = get_global_id(0);
+    if (status[STATUS_FAILED] || i >= (size_t)tokens * cols) return;
+    float x = AT(const float, src_bank, src_at)[i] * factor;
+    if (flags & FLAG_PER_TOKEN) x = x * AT(const float, weight_bank, weight_at)[i / cols];
+    AT(float, dst_bank, dst_at)[i] = written(x);
+}
+
+GROUP_OF(64)
+soft_cap(__global const uint *status, OPERAND(dst), OPERAND(src), uint tokens, uint cols, float cap)
+{
+    const size_t i = get_global_id(0);
+    if (status[STATUS_FAILED] || i >= (size_t)tokens * cols) return;
+    AT(float, dst_bank, dst_at)[i] =
+        written(cap * card_tanh(AT(const float, src_bank, src_at)[i] * card_recip(cap)));
+}
+
+GROUP_OF(64)
+decay(__global const uint *status, OPERAND(dst), OPERAND(src), OPERAND(weight), OPERAND(bias), uint tokens, uint cols)
+{
+    const size_t i = get_global_id(0);
+    if (status[STATUS_FAILED] || i >= (size_t)tokens * cols) return;
+    const float x = AT(const float, src_bank, src_at)[i] + AT(const float, bias_bank, bias_at)[i % cols];
+    AT(float, dst_bank, dst_at)[i] =
+        written(AT(const float, weight_bank, weight_at)[i % cols] * card_softplus(x));
+}
+
+/* An item a word; bits move. */
+GROUP_OF(64)
+gather(__global const uint *status, OPERAND(dst), OPERAND(src), OPERAND(index), uint tokens, uint cols)
 {
     const size_t i = get_global_id(0);
     if (status[STATUS_FAILED] || i >= (size_t)tokens * cols) return;
     const size_t row = AT(const uint, index_bank, index_at)[i / cols];
     AT(uint, dst_bank, dst_at)[i] = AT(const uint, src_bank, src_at)[row * cols + i % cols];
+}
+
+/* An item a word; bits move. Distances in floats, from token to token and from vector to vector. */
+GROUP_OF(64)
+copy(__global const uint *status, OPERAND(dst), OPERAND(src), uint tokens, uint rows, uint cols, uint src_token,
+     uint src_vector, uint dst_token, uint dst_vector)
+{
+    const size_t i = get_global_id(0), vector = i / cols, token = vector / rows, row = vector % rows, col = i % cols;
+    if (status[STATUS_FAILED] || token >= tokens) return;
+    AT(uint, dst_bank, dst_at)[token * dst_token + row * dst_vector + col] =
+        AT(const uint, src_bank, src_at)[token * src_token + row * src_vector + col];
 }

@@ -4,7 +4,7 @@
  * last cache level as in decoding. Prints one JSON line per weight format with the best of REPEATS programs, timed from
  * card_submit to its return (wall) and by the caller's processor time (cpu; the truth on a busy machine for one thread).
  *
- *   matmul_speed [THREADS [TOKENS]]
+ *   matmul_speed [THREADS [TOKENS [SIMD]]]     SIMD: generic, avx2, ... (the fastest)
  */
 #include "host/card/card.h"
 
@@ -24,7 +24,7 @@ static double seconds(clockid_t clock)
 static const char *const names[CARD_FORMAT_END] = {
     [CARD_FORMAT_INT4] = "INT4",         [CARD_FORMAT_INT4_MIN] = "INT4_MIN", [CARD_FORMAT_INT8] = "INT8",
     [CARD_FORMAT_INT8_MIN] = "INT8_MIN", [CARD_FORMAT_Q4_K] = "Q4_K",         [CARD_FORMAT_Q5_K] = "Q5_K",
-    [CARD_FORMAT_Q6_K] = "Q6_K",
+    [CARD_FORMAT_Q6_K] = "Q6_K",         [CARD_FORMAT_MXFP4] = "MXFP4",
 };
 
 /* Bytes that decode to finite weights in every format: no half has all exponent bits. */
@@ -39,7 +39,8 @@ static int put_bytes(struct card *card, size_t bytes, card_addr *address, struct
     return rc;
 }
 
-static int measure(struct card *card, unsigned format, unsigned threads, uint32_t tokens, struct error *err)
+static int measure(struct card *card, const char *card_name, unsigned format, unsigned threads, uint32_t tokens,
+                   struct error *err)
 {
     const uint64_t matrix = card_matrix_bytes(format, ROWS, COLS);
     struct card_descriptor program[MATRICES];
@@ -63,9 +64,10 @@ static int measure(struct card *card, unsigned format, unsigned threads, uint32_
         cpu = cpu_now < cpu ? cpu_now : cpu;
     }
     if (rc) return rc;
-    printf("{\"name\":\"matmul_speed\",\"format\":\"%s\",\"rows\":%d,\"cols\":%d,\"tokens\":%u,\"threads\":%u,"
+    printf("{\"name\":\"matmul_speed\",\"card\":\"%s\",\"format\":\"%s\",\"rows\":%d,\"cols\":%d,\"tokens\":%u,"
+           "\"threads\":%u,"
            "\"weights_gb_per_s_wall\":%.2f,\"weights_gb_per_s_cpu\":%.2f,\"gmac_per_s_wall\":%.1f}\n",
-           names[format], ROWS, COLS, tokens, threads, (double)(MATRICES * matrix) / wall / 1e9,
+           card_name, names[format], ROWS, COLS, tokens, threads, (double)(MATRICES * matrix) / wall / 1e9,
            (double)(MATRICES * matrix) / cpu / 1e9, (double)MATRICES * ROWS * COLS * tokens / wall / 1e9);
     return card_reset(card, err);
 }
@@ -75,11 +77,15 @@ int main(int argc, char **argv)
     const unsigned threads = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 1;
     const uint32_t tokens = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 1;
     const struct card_options options = {.threads = threads, .memory_bytes = 1u << 30};
+    char spec[64] = "sim";
+    if (argc > 3) snprintf(spec, sizeof spec, "sim:simd=%s", argv[3]);
+    struct card_info info = {0};
     struct error err;
     struct card *card;
-    int rc = card_open("sim", &options, &card, &err);
+    int rc = card_open(spec, &options, &card, &err);
+    if (!rc) card_describe(card, &info);
     for (unsigned format = CARD_FORMAT_INT4; format < CARD_FORMAT_END && !rc; format++) {
-        rc = measure(card, format, threads, tokens, &err);
+        rc = measure(card, info.name, format, threads, tokens, &err);
     }
     if (rc) fprintf(stderr, "matmul_speed: %s\n", err.text);
     card_close(card);

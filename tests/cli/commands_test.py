@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands as a user types them: what they print, how they exit, what they say to wrong input.
 usage: commands_test.py SLUICE"""
+import array
 import json
+import math
 import os
 import pathlib
 import subprocess
@@ -15,7 +17,7 @@ SLUICE = str(pathlib.Path(sys.argv[1]).resolve())
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEMO = str(ROOT / "host/model/demo/demo.gguf")
 MODELS = ROOT / "tests/fixtures/models"
-COMMANDS = ["run", "serve", "inspect", "tokenize", "detokenize", "logits", "bench", "cards"]
+COMMANDS = ["run", "serve", "inspect", "tokenize", "detokenize", "logits", "eval", "bench", "cards"]
 TESTS = []
 
 
@@ -49,7 +51,7 @@ def refused(status, *arguments, words=(), stdin=""):
 @test
 def version_names_release_abi_and_backends():
     out = done("--version").stdout
-    for word in ("sluice 0.", "revision", "card ABI 1", ".slc", "backends", "sim", "ref"):
+    for word in ("sluice 0.", "revision", "card ABI 2", ".slc", "backends", "sim", "ref"):
         assert word in out, (word, out)
 
 
@@ -161,7 +163,8 @@ def run_refuses_what_cannot_be():
     refused(1, "run", "-p", "x", "--card", "xrt", words=["xrt", "sim", "ref"])
     refused(1, "run", "-p", "word " * 5000, words=["context"])
     refused(1, "run", "-p", "x", "--ctx", "100000000", words=["100000000"])
-    refused(1, "run", "-p", "x", "--kv", "int3", words=["int3", "f16"])
+    for command in (["run"], ["serve"], ["logits", "--tokens=1", "--out=-"], ["bench"]):
+        refused(2, *command, "--kv", "int3", words=["int3", "f16, int8, int4 or f32"])
     refused(1, "run", "-p", "x", "--card-memory", "1", words=["memory"])
 
 
@@ -199,12 +202,50 @@ def logits_do_not_depend_on_how_they_were_computed():
         vocabulary = len(base) // 4 // 40
         assert len(base) == 40 * vocabulary * 4 and vocabulary > 500
         for options in (["--chunk", "1"], ["--chunk", "7"], ["--threads", "1"], ["--threads", "2"], ["--beside", "3"],
-                        ["--beside", "2", "--chunk", "5"]):
+                        ["--beside", "2", "--chunk", "5"], ["--cached"], ["--cached", "--beside", "1", "--chunk", "9"]):
             assert logits(*options) == base, options
         assert logits("--card", "ref") != base
     refused(1, "logits", DEMO, "--tokens", "99999999", "--out", "/dev/null", words=["99999999"])
     refused(1, "logits", DEMO, "--tokens", "1", "--out", "/nonexistent/f", words=["/nonexistent/f"])
     refused(2, "logits", DEMO, "--tokens", "1,x", "--out", "/dev/null", words=["x"])
+
+
+@test
+def eval_measures_perplexity_and_divergence():
+    questions = ROOT / "host/model/demo/testset.jsonl"
+    lines = questions.read_text().splitlines()[::40]
+    with tempfile.TemporaryDirectory() as folder:
+        few, text, bad = (os.path.join(folder, name) for name in ("few.jsonl", "text", "bad.jsonl"))
+        pathlib.Path(few).write_text("\n".join(lines) + "\n")
+        pathlib.Path(text).write_text("The card runs a program. " * 30)
+        pathlib.Path(bad).write_text(lines[0] + '\n{"question": 1}\n')
+        out = json.loads(done("eval", "--questions", few, "--against-card", "ref", "--json").stdout)
+        assert out["passages"] == len(lines) and out["passages_right"] >= 0.7 * len(lines), out
+        assert 1 <= out["perplexity"] < 1.3 and out["predictions"] > 5 * len(lines), out
+        other = out["against"]
+        assert other["card"] == "ref" and 0 < other["kl_mean"] < 1e-3 and other["top1_agreement"] > 0.99, out
+        # the same model and card: no divergence; the words of the line say so
+        assert "KL divergence 0.000e+00" in done("eval", DEMO, "--questions", few, "--against-model", DEMO).stdout
+        # perplexity is that of the logits
+        ids = json.loads(done("tokenize", DEMO, "--raw", "--parse-special", "--json", "--text-file", text).stdout)["ids"]
+        assert 20 < len(ids) < 512
+        rows = os.path.join(folder, "rows")
+        done("logits", DEMO, "--tokens", ",".join(map(str, ids)), "--out", rows)
+        logits = array.array("f", pathlib.Path(rows).read_bytes())
+        n, total = len(logits) // len(ids), 0.0
+        for i, token in enumerate(ids[1:]):
+            row = logits[i * n:(i + 1) * n]
+            top = max(row)
+            total += row[token] - top - math.log(sum(math.exp(x - top) for x in row))
+        out = json.loads(done("eval", DEMO, "--text-file", text, "--json").stdout)
+        assert out["predictions"] == len(ids) - 1, out
+        assert abs(out["nats_per_token"] + total / (len(ids) - 1)) < 1e-5, (out, total)
+        refused(1, "eval", "--questions", bad, words=[bad, "line 2"])
+        refused(1, "eval", "--text-file", "/nonexistent", words=["/nonexistent"])
+        refused(1, "eval", "--text-file", text, "--window", "1000000", words=["--window", "context"])
+        refused(1, "eval", "--text-file", text, "--against-model", MODELS / "qwen3/model-q4_0.gguf", words=["vocabulary"])
+        refused(2, "eval", "--text-file", text, "--questions", few, words=["not both"])
+    refused(1, "eval", stdin="", words=["standard input"])
 
 
 @test

@@ -38,13 +38,14 @@ static void run_tokenizer(const struct gguf *file)
     tokenizer_close(tokenizer);
 }
 
-static void run_step(struct loaded_model *loaded, uint32_t n_vocab)
+static void run_step(struct loaded_model *loaded, uint32_t n_vocab, size_t salt)
 {
+    static const unsigned formats[] = {CARD_FORMAT_F16, CARD_FORMAT_INT8, CARD_FORMAT_INT4, CARD_FORMAT_F32};
     const struct step_limits limits = {.max_tokens = N_TOKENS,
                                        .max_logit_rows = 1,
                                        .n_pages = 1,
                                        .max_pages_in_tables = 1,
-                                       .kv_format = CARD_FORMAT_F16};
+                                       .kv_format = formats[salt % 4]};
     struct step_memory *memory;
     struct error err = {0};
     if (step_memory_open(loaded, &limits, &memory, &err) < 0) {
@@ -52,7 +53,7 @@ static void run_step(struct loaded_model *loaded, uint32_t n_vocab)
         return;
     }
     const uint32_t tokens[N_TOKENS] = {0, n_vocab - 1}, page = 0, row = N_TOKENS - 1;
-    const struct card_batch_token batch[N_TOKENS] = {{.position = 0}, {.position = 1}};
+    const struct card_batch_token batch[N_TOKENS] = {{.position = 0, .visible = 1}, {.position = 1, .visible = 2}};
     const struct step step = {.n_tokens = N_TOKENS,
                               .tokens = tokens,
                               .batch = batch,
@@ -66,15 +67,17 @@ static void run_step(struct loaded_model *loaded, uint32_t n_vocab)
     step_memory_close(memory);
 }
 
-static void run_model(const struct model *model)
+/* salt chooses KV format and banks, the same way for the same input. */
+static void run_model(const struct model *model, size_t salt)
 {
-    const struct card_options options = {.threads = 1, .memory_bytes = 64u << 20};
+    const struct card_options options = {
+        .threads = 1, .memory_bytes = 64u << 20, .banks = 1 + (unsigned)(salt / 4 % 3)};
     struct card *card;
     struct loaded_model *loaded;
     struct error err = {0};
     REQUIRE(card_open("sim", &options, &card, &err) == 0);
     if (model_load(model, card, &(struct model_load_options){.threads = 1}, &loaded, &err) == 0) {
-        run_step(loaded, model_get_config(model)->n_vocab);
+        run_step(loaded, model_get_config(model)->n_vocab, salt);
         loaded_model_close(loaded);
     } else {
         REQUIRE(err.text[0] != '\0');
@@ -92,7 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
         return 0;
     }
     run_tokenizer(model_file(model));
-    run_model(model);
+    run_model(model, n_bytes);
     model_close(model);
     return 0;
 }

@@ -5,11 +5,12 @@
 usage: check_logits.py SLUICE [--card ref|sim|both] [WORD ...]     (WORD: only files whose name contains one)
 
 On the ref card (float32 throughout) every logit must be within 1e-3. On the sim card (8-bit activations) the median
-row's error must be at most 1.25 times that of llama.cpp on the same file, and the top token as often the right one, less
-0.06. On both, the reference's greedy continuation must come out, save for steps whose margin is too small.
+row's error must be at most 1.25 times that of llama.cpp on the same file, in the geometric mean over all files at most
+1.0 times, and the top token as often the right one, less 0.06. On both, the reference's greedy continuation must come out, save for steps whose margin is too small.
 Prints a line a file and ends with "N passed, M failed"; exit status 0 only if none failed.
 """
 import argparse
+import hashlib
 import json
 import pathlib
 import subprocess
@@ -20,7 +21,7 @@ import numpy
 
 FIXTURES = pathlib.Path(__file__).resolve().parent.parent / "fixtures" / "models"
 REF_LOGIT_ERROR = 1e-3
-PEER_FACTOR, TOP1_SLACK = 1.25, 0.06
+PEER_FACTOR, PEER_MEAN_FACTOR, TOP1_SLACK = 1.25, 1.0, 0.06
 NO_PEER = {"nmse_median_row": 4e-4, "top1_agreement": 0.98}  # where llama.cpp does not compute the same: as in its sisters
 # A greedy step counts if the reference's first token leads by more than two logits may be off. On the sim card that is
 # what 8-bit activations do to these models, whose logits have a standard deviation of 2: 0.25 at most in dense ones.
@@ -58,7 +59,7 @@ def check_greedy(rows, n_prompt, greedy, margins, tolerance):
     return len(counted)
 
 
-def compare(got, want, card, peer):
+def compare(got, want, card, peer, ratios):
     if not numpy.isfinite(got).all():
         raise Failure("a logit is not finite")
     largest = float(numpy.abs(got - want).max())
@@ -66,6 +67,9 @@ def compare(got, want, card, peer):
     nmse = float(numpy.median(((got - want) ** 2).sum(1) / variance))
     top1 = float((got.argmax(1) == want.argmax(1)).mean())
     found = f"max {largest:.1e} nmse {nmse:.1e} top1 {top1:.2f}"
+    if card == "sim" and peer is not NO_PEER:
+        ratios.append(nmse / peer["nmse_median_row"])
+        found += f" ({ratios[-1]:.3f} x llama.cpp)"
     if card == "ref":
         if largest > REF_LOGIT_ERROR:
             raise Failure(f"{found}: a logit is off by more than {REF_LOGIT_ERROR:g}")
@@ -76,7 +80,7 @@ def compare(got, want, card, peer):
     return found
 
 
-def check_file(sluice, model, card):
+def check_file(sluice, model, card, ratios):
     reference = json.loads((model.parent / "reference.json").read_text())
     kind, n_vocab = model.stem.removeprefix("model-"), reference["n_vocab"]
     want = numpy.fromfile(model.parent / f"logits-{kind}.bin", "<f4").reshape(-1, n_vocab)
@@ -86,7 +90,19 @@ def check_file(sluice, model, card):
         got = run_logits(sluice, model, card, prompt + greedy[:-1], n_vocab)
         steps += check_greedy(got, len(prompt), greedy, margins, GREEDY_MARGIN[card])
         rows.append(got[: len(prompt)])
-    return f"{compare(numpy.concatenate(rows), want, card, reference['llama_cpp'][kind] or NO_PEER)}, {steps} greedy steps"
+    return f"{compare(numpy.concatenate(rows), want, card, reference['llama_cpp'][kind] or NO_PEER, ratios)}, {steps} greedy steps"
+
+
+def check_demo(sluice, ratios):
+    """The demo model on sim against ref, beside what llama.cpp was measured to be off on the same file and prompts."""
+    peer = json.loads((FIXTURES / "demo-peer.json").read_text())
+    demo = FIXTURES.parents[2] / "host/model/demo/demo.gguf"
+    if hashlib.sha256(demo.read_bytes()).hexdigest() != peer["file_sha256"]:
+        raise Failure("demo-peer.json was measured on another demo.gguf")
+    n_vocab = peer["n_vocab"]
+    got, want = (numpy.concatenate([run_logits(sluice, demo, card, prompt, n_vocab) for prompt in peer["prompts"]])
+                 for card in ("sim", "ref"))
+    return compare(got, want, "sim", peer["llama_cpp"], ratios)
 
 
 def main():
@@ -96,6 +112,7 @@ def main():
     parser.add_argument("word", nargs="*")
     options = parser.parse_args()
     passed = failed = 0
+    ratios = []
     for card in ["ref", "sim"] if options.card == "both" else [options.card]:
         for model in sorted(FIXTURES.glob("*/model-*.gguf")):
             name = f"{model.parent.name} {model.stem.removeprefix('model-')}"
@@ -104,11 +121,23 @@ def main():
             if options.word and not any(word in name for word in options.word):
                 continue
             try:
-                print(f"ok     {card} {name}: {check_file(options.sluice, model, card)}")
+                print(f"ok     {card} {name}: {check_file(options.sluice, model, card, ratios)}")
                 passed += 1
             except Failure as why:
                 print(f"FAILED {card} {name}: {why}")
                 failed += 1
+    if options.card != "ref" and not options.word:
+        try:
+            print(f"ok     sim demo: {check_demo(options.sluice, ratios)}")
+            passed += 1
+        except Failure as why:
+            print(f"FAILED sim demo: {why}")
+            failed += 1
+    if ratios:
+        mean = float(numpy.exp(numpy.log(ratios).mean()))
+        verdict = "ok    " if mean <= PEER_MEAN_FACTOR else "FAILED"
+        print(f"{verdict} sim: geometric mean of nmse over llama.cpp's {mean:.3f}, of {len(ratios)} files")
+        passed, failed = passed + (mean <= PEER_MEAN_FACTOR), failed + (mean > PEER_MEAN_FACTOR)
     print(f"{passed} passed, {failed} failed")
     return 0 if failed == 0 and passed > 0 else 1
 

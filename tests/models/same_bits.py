@@ -1,18 +1,30 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The logits of whole models are the same bytes on two cards, with any chunk and with other sequences beside.
+"""The logits of whole models are the same bytes on every card, alone and in batches of 2, 7, 16 and 64, with any chunk, 1
+and 2 threads, with the prefix from the cache, and for KV pages of each format; and on the simulated card with the tile
+kernels of each instruction set.
 
 usage: same_bits.py SLUICE [--cards sim,opencl] [MODEL ...]     (no MODEL: every file of tests/fixtures/models, the demo model)
 
-Prompts have 75 tokens: two whole pages and a tail. Prints a line a file and ends with "N passed, M failed".
+Prompts have 75 tokens: two whole pages and a tail. Prints a line a file and ends with "N passed, M failed"; an instruction set
+that the processor lacks is named and counted as skipped.
 """
 import argparse
 import pathlib
+import platform
 import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-WAYS = [[], ["--chunk", "7"], ["--chunk", "1"], ["--beside", "2"]]
+BESIDE = [["--beside", str(n - 1)] for n in (2, 7, 16, 64)]
+# On the first card, whose plain run is what all others are held against; and on the others.
+FIRST_WAYS = [*BESIDE, ["--chunk", "1"], ["--chunk", "7"], ["--chunk", "32"], ["--chunk", "33"], ["--threads", "1"],
+              ["--threads", "2", "--chunk", "5", "--beside", "3"], ["--cached"], ["--cached", "--beside", "2"]]
+OTHER_WAYS = [[], ["--chunk", "7"], ["--chunk", "1"], ["--beside", "6"], ["--cached"]]
+# Tile kernels of the simulated card: only matrix products differ.
+SIMD = ["generic", "neon"] if platform.machine() in ("aarch64", "arm64") else ["generic", "avx2", "avx512"]
+SIMD_WAYS = [[], ["--beside", "6"], ["--chunk", "1"]]
+KV_FORMATS = [[], ["--kv", "int8"], ["--kv", "int4"]]
 TOKENS = ",".join(str((i * 37 + 5) % 200) for i in range(75))
 
 
@@ -24,15 +36,34 @@ def logits(sluice, model, card, way):
     return done.stdout
 
 
-def compare(sluice, model, cards):
-    want = logits(sluice, model, cards[0], [])
-    if len(want) < 75 * 4:
-        raise RuntimeError(f"{cards[0]}: {len(want)} bytes of logits")
-    for card in cards[1:]:
-        for way in WAYS:
-            if logits(sluice, model, card, way) != want:
-                raise RuntimeError(f"{card} {' '.join(way)}: other bytes than {cards[0]}")
-    return len(want)
+def present_simd(sluice, model, cards):
+    """The cards sim:simd=NAME that this processor can be, and what the others said."""
+    present, absent = [], []
+    for card in [f"sim:simd={name}" for name in SIMD] if cards[0] == "sim" else []:
+        try:
+            logits(sluice, model, card, [])
+        except RuntimeError as why:
+            if "in this build or processor" in str(why):
+                absent.append(str(why))
+                continue
+        present.append(card)
+    return present, absent
+
+
+def compare(sluice, model, cards, simd):
+    n = 0
+    for kv in KV_FORMATS:
+        want = logits(sluice, model, cards[0], kv)
+        if len(want) < 75 * 4:
+            raise RuntimeError(f"{cards[0]}: {len(want)} bytes of logits")
+        ways = [(cards[0], way) for way in (FIRST_WAYS if not kv else OTHER_WAYS[1:])]
+        ways += [(card, way) for card in cards[1:] for way in (OTHER_WAYS if not kv else OTHER_WAYS[:2])]
+        ways += [(card, way) for card in simd for way in SIMD_WAYS if not kv]
+        for card, way in ways:
+            n += 1
+            if logits(sluice, model, card, kv + way) != want:
+                raise RuntimeError(f"{card} {' '.join(kv + way)}: other bytes than {cards[0]}")
+    return n
 
 
 def main():
@@ -43,15 +74,18 @@ def main():
     args = p.parse_args()
     models = [pathlib.Path(m) for m in args.models] or [
         *sorted((ROOT / "tests/fixtures/models").glob("*/model-*.gguf")), ROOT / "host/model/demo/demo.gguf"]
-    failed = 0
+    cards, failed = args.cards.split(","), 0
+    simd, absent = present_simd(args.sluice, models[0], cards)
+    for why in absent:
+        print(f"skip {why}", flush=True)
     for model in models:
         name = f"{model.parent.name}/{model.name}"
         try:
-            print(f"ok {name}: {compare(args.sluice, model, args.cards.split(','))} bytes", flush=True)
+            print(f"ok {name}: {compare(args.sluice, model, cards, simd)} runs alike", flush=True)
         except (RuntimeError, subprocess.TimeoutExpired) as why:
             failed += 1
             print(f"FAILED {name}: {why}", flush=True)
-    print(f"{len(models) - failed} passed, {failed} failed")
+    print(f"{len(models) - failed} passed, {failed} failed" + (f", {len(absent)} skipped" if absent else ""))
     return 1 if failed or not models else 0
 
 

@@ -120,24 +120,15 @@ class engine
 };
 
 struct totals {
-    uint64_t values = 0, wrong = 0, border = 0, cases = 0;
+    uint64_t values = 0, wrong = 0, cases = 0;
 };
-
-bool same(uint32_t a, uint32_t b)
-{
-    const bool a_nan = (a & 0x7fffffffu) > 0x7f800000u, b_nan = (b & 0x7fffffffu) > 0x7f800000u;
-    return a == b || (a_nan && b_nan);
-}
 
 void compare(const vector_case &v, vector_kind kind, const std::vector<uint32_t> &got, totals *t)
 {
     for (uint32_t r = 0; r < 16 * v.tiles; r++) {
         const bool inside = r < v.rows;
         t->values++;
-        // By the contract's text always; by the simulated card where no subnormal can meet.
-        bool good = got[r] == v.expected[r];
-        if (inside && kind != VECTOR_BORDER) good = good && same(got[r], v.sim[r]);
-        if (inside && kind == VECTOR_BORDER && !same(got[r], v.sim[r])) t->border++;
+        const bool good = got[r] == v.expected[r] && (!inside || got[r] == v.sim[r]);
         if (!good && t->wrong++ < 20)
             std::printf("%s %u x %u, row %u: %08x, contract %08x, simulated card %08x\n", vector_kind_name[kind],
                         v.rows, v.cols, r, got[r], v.expected[r], inside ? v.sim[r] : 0u);
@@ -219,9 +210,7 @@ int main(int argc, char **argv)
                     static_cast<double>(sent) / static_cast<double>(time.stream));
         if (c.stall.weight == 0 && c.stall.result == 0 && !as_promised(c.rows, c.cols, time.total)) t.wrong++;
     }
-    std::printf(
-        "%llu values of %llu matrices compared, %llu wrong; %llu border values differ from the simulated card\n",
-        static_cast<unsigned long long>(t.values), static_cast<unsigned long long>(t.cases),
-        static_cast<unsigned long long>(t.wrong), static_cast<unsigned long long>(t.border));
+    std::printf("%llu values of %llu matrices compared, %llu wrong\n", static_cast<unsigned long long>(t.values),
+                static_cast<unsigned long long>(t.cases), static_cast<unsigned long long>(t.wrong));
     return t.wrong != 0 || t.values == 0;
 }

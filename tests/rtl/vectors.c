@@ -23,7 +23,7 @@ uint64_t vector_random(uint64_t *state)
 
 static uint32_t below(uint64_t *state, uint32_t n) { return (uint32_t)((vector_random(state) >> 32) * n >> 32); }
 
-/* ---- the arithmetic, with subnormals as zero ---- */
+/* ---- the arithmetic of the contract, written without a float mode ---- */
 
 static uint32_t flushed(float value)
 {
@@ -32,9 +32,8 @@ static uint32_t flushed(float value)
 }
 
 /*
- * What decides is the value rounded to 24 bits as if exponents had no end, as AMD's and Intel's flushing modes do:
- * the same operation on operands 2^64 times as large shows it. IEEE's gradual result alone would not: just below 2^-126
- * it may have been rounded up to it.
+ * What decides is the value rounded to 24 bits as if exponents had no end: the same operation on operands 2^64 times as
+ * large shows it. IEEE's gradual result alone would not: just below 2^-126 it may have been rounded up to it.
  */
 static uint32_t flushed_by(float value, float as_64_times)
 {
@@ -55,6 +54,8 @@ uint32_t vector_dot_fma(uint32_t scale, int32_t dot, uint32_t acc)
     if (!(fabsf(value) < 1) || value == 0) return flushed(value);
     return flushed_by(value, card_fma(s * 0x1p64f, (float)dot, a * 0x1p64f));
 }
+
+uint32_t vector_border_single(uint16_t half) { return card_bits((float)(0x1p-126 / (double)card_f16_to_f32(half))); }
 
 /* ---- random cases ---- */
 
@@ -149,6 +150,22 @@ static uint32_t contract_row(const struct vector_case *v, uint32_t row)
     return acc;
 }
 
+/*
+ * Half of the activation scales become what makes one row's product 2^-126 or one of its neighbours, so that it is the
+ * rounding to 24 bits that decides between 2^-126 and zero. The halves are normal here or made so.
+ */
+static void meet_the_border(struct vector_case *v, uint64_t *state)
+{
+    for (uint32_t g = 0; g < (uint32_t)card_act_groups(v->cols); g++) {
+        uint8_t *half = v->matrix + (g / 2) * card_block_bytes(CARD_FORMAT_INT4) + 32 * (g % 2) + 2 * below(state, 16);
+        if (below(state, 2)) continue;
+        const uint16_t normal = (uint16_t)(half[0] | (half[1] & 0x83) << 8 | (1 + below(state, 8)) << 10);
+        memcpy(half, &normal, 2);
+        const uint32_t single = vector_border_single(normal) + below(state, 3) - 1;
+        memcpy(v->act + card_act_scale_offset(1, v->cols) + 4 * g, &single, 4);
+    }
+}
+
 /* ---- the simulated card ---- */
 
 #define SIM_BYTES (64u << 20)
@@ -173,10 +190,10 @@ static int run_sim(const struct vector_case *v)
     d.src = CARD_ADDR(0, matrix_bytes);
     d.dst = CARD_ADDR(0, card_round_up(matrix_bytes + card_act_bytes(1, v->cols), 64));
     int failed = -1;
-    if (sim_memory_open(&memory, SIM_BYTES, whole_bank, NULL, &err)) goto out;
+    if (sim_memory_open(&memory, 1, SIM_BYTES, whole_bank, NULL, &err)) goto out;
     memcpy(memory.bank[0].base, v->matrix, matrix_bytes);
     memcpy(memory.bank[0].base + d.src, v->act, card_act_bytes(1, v->cols));
-    if (sim_open(1, &memory, &executor, &err) || sim_run(executor, &d, 1, &account, &err)) goto close;
+    if (sim_open(1, NULL, &memory, &executor, &err) || sim_run(executor, &d, 1, &account, &err)) goto close;
     memcpy(v->sim, memory.bank[0].base + d.dst, 4ull * v->rows);
     failed = 0;
 close:
@@ -203,6 +220,7 @@ int vector_case_make(struct vector_case *v, enum vector_kind kind, uint32_t rows
     for (uint32_t b = 0; b < v->tiles * v->blocks; b++)
         fill_block(v->matrix + (size_t)b * card_block_bytes(CARD_FORMAT_INT4), kind, &state);
     fill_activations(v, kind, &state);
+    if (kind == VECTOR_BORDER) meet_the_border(v, &state);
     for (uint32_t r = 0; r < 16 * v->tiles; r++) v->expected[r] = contract_row(v, r);
     return run_sim(v);
 }

@@ -25,7 +25,7 @@ struct vector_case {
     uint32_t rows, cols, tiles, blocks;
     uint8_t *matrix;    /* card_matrix_bytes */
     uint8_t *act;       /* act[1][cols] */
-    uint32_t *expected; /* bits of f32[16 tiles], by the contract's text with subnormals as zero */
+    uint32_t *expected; /* bits of f32[16 tiles], by the contract's text */
     uint32_t *sim;      /* bits of f32[rows], from the simulated card */
 };
 
@@ -39,6 +39,9 @@ uint64_t vector_random(uint64_t *state);
 /* half x single and fma(scale, dot, acc) with subnormals as zero and NaN as 0x7fc00000; bits in, bits out. */
 uint32_t vector_scale_product(uint16_t half, uint32_t single);
 uint32_t vector_dot_fma(uint32_t scale, int32_t dot, uint32_t acc);
+
+/* The float32 nearest to 2^-126 / half: the product is 2^-126 or within half a unit in the last place of it. */
+uint32_t vector_border_single(uint16_t half);
 
 #ifdef __cplusplus
 }

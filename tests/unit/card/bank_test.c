@@ -109,6 +109,33 @@ static void random_use_keeps_the_invariants(void **state)
     bank_clear(&bank);
 }
 
+static void gaps_are_found_from_an_offset_on(void **state)
+{
+    (void)state;
+    struct bank_allocator bank;
+    uint64_t a, b, c;
+    bank_init(&bank, BANK_BYTES);
+    assert_int_equal(bank_find(&bank, 1, 0), CARD_ALIGNMENT);
+    assert_int_equal(bank_take(&bank, 2 * CARD_ALIGNMENT, &a), 0);
+    assert_int_equal(bank_take(&bank, 2 * CARD_ALIGNMENT, &b), 0);
+    assert_int_equal(bank_take(&bank, 1, &c), 0);
+    assert_int_equal(bank_give(&bank, b), 2 * CARD_ALIGNMENT); /* pages 3 and 4 are free, and those from 6 on */
+    assert_int_equal(bank_find(&bank, 2 * CARD_ALIGNMENT, 0), 3 * CARD_ALIGNMENT);
+    assert_int_equal(bank_find(&bank, 2 * CARD_ALIGNMENT, 3 * CARD_ALIGNMENT), 3 * CARD_ALIGNMENT);
+    assert_int_equal(bank_find(&bank, 2 * CARD_ALIGNMENT, 3 * CARD_ALIGNMENT + 1), 6 * CARD_ALIGNMENT);
+    assert_int_equal(bank_find(&bank, 1, 3 * CARD_ALIGNMENT + 1), 4 * CARD_ALIGNMENT);
+    assert_int_equal(bank_find(&bank, 1, 5 * CARD_ALIGNMENT), 6 * CARD_ALIGNMENT);
+    assert_int_equal(bank_find(&bank, 1, 9 * CARD_ALIGNMENT), 9 * CARD_ALIGNMENT);
+    assert_int_equal(bank_find(&bank, 2, BANK_BYTES - CARD_ALIGNMENT), BANK_BYTES - CARD_ALIGNMENT);
+    assert_int_equal(bank_find(&bank, CARD_ALIGNMENT + 1, BANK_BYTES - CARD_ALIGNMENT), 0);
+    assert_int_equal(bank_find(&bank, 1, BANK_BYTES), 0);
+    assert_int_equal(bank_take_at(&bank, CARD_ALIGNMENT, 4 * CARD_ALIGNMENT), 0);
+    assert_true(bank_validate(&bank));
+    assert_int_equal(bank_find(&bank, CARD_ALIGNMENT, 0), 3 * CARD_ALIGNMENT);
+    assert_int_equal(bank_give(&bank, 4 * CARD_ALIGNMENT), CARD_ALIGNMENT);
+    bank_clear(&bank);
+}
+
 /* The checker sees what it is there for. */
 static void validate_sees_damage(void **state)
 {
@@ -133,8 +160,11 @@ static void validate_sees_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(first_fit_takes_the_lowest_gap), cmocka_unit_test(extent_counts_the_bytes_that_were_asked_for),
-        cmocka_unit_test(what_does_not_fit_is_refused),   cmocka_unit_test(random_use_keeps_the_invariants),
+        cmocka_unit_test(first_fit_takes_the_lowest_gap),
+        cmocka_unit_test(extent_counts_the_bytes_that_were_asked_for),
+        cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(random_use_keeps_the_invariants),
+        cmocka_unit_test(gaps_are_found_from_an_offset_on),
         cmocka_unit_test(validate_sees_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

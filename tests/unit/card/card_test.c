@@ -12,7 +12,7 @@
 static void unknown_names_are_refused_with_the_list(void **state)
 {
     (void)state;
-    const char *const names[] = {"opencl2", "", "SIM", "sim ", "sim:0", "ref:", "xrt"};
+    const char *const names[] = {"opencl2", "", "SIM", "sim ", "ref:1", "ref:", "xrt"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct error err = {0};
         struct card *card;
@@ -20,6 +20,132 @@ static void unknown_names_are_refused_with_the_list(void **state)
         assert_null(card);
         for (const char *const *name = card_backends(); *name; name++) assert_non_null(strstr(err.text, *name));
     }
+}
+
+static void sim_takes_a_number_of_banks(void **state)
+{
+    (void)state;
+    const char *const wrong[] = {"sim:",         "sim:0",        "sim:banks",
+                                 "sim:banks=",   "sim:banks=0",  "sim:banks=65",
+                                 "sim:banks=4x", "sim:banks=-1", "sim:banks=99999999999999999999",
+                                 "sim:simd=",    "sim:,banks=2", "sim:banks=2,"};
+    const struct card_options options = {.threads = 1, .memory_bytes = TEST_MEMORY};
+    struct card_info info;
+    struct card *card;
+    struct error err = {0};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        assert_int_equal(card_open(wrong[i], &options, &card, &err), ERROR_NOT_FOUND);
+        assert_non_null(strstr(err.text, "banks=N (1 to 64)"));
+        assert_null(card);
+    }
+    assert_int_equal(card_open("sim:banks=3", &options, &card, &err), 0);
+    card_describe(card, &info);
+    assert_int_equal(info.n_banks, 3);
+    card_close(card);
+}
+
+static void sim_takes_an_instruction_set(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"sim:simd=generic", "sim:banks=2,simd=generic", "sim:simd=generic,banks=2"};
+    static const char *const unknown[] = {"sim:simd=sse9", "sim:simd=Generic", "sim:simd=generic ", "sim:simd=avx512x",
+                                          "sim:simd=generic;"};
+    static const char *const malformed[] = {"sim:simd=",
+                                            "sim:simd",
+                                            "sim:simd=generic,",
+                                            "sim:,simd=generic",
+                                            "sim:SIMD=a",
+                                            "sim:simd=generic,sse",
+                                            "sim:simd=sixteen-letters-x"};
+    const struct card_options options = {.threads = 1, .memory_bytes = TEST_MEMORY};
+    struct card_info info;
+    struct card *card;
+    struct error err = {0};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        assert_int_equal(card_open(good[i], &options, &card, &err), 0);
+        card_describe(card, &info);
+        assert_string_equal(info.name, "simulated card, generic");
+        assert_int_equal(info.n_banks, i ? 2 : 1);
+        card_close(card);
+    }
+    for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) {
+        assert_int_equal(card_open(unknown[i], &options, &card, &err), ERROR_UNSUPPORTED);
+        assert_non_null(strstr(err.text, "processor (generic always is)"));
+        assert_non_null(strstr(err.text, unknown[i] + strlen("sim:simd=")));
+        assert_null(card);
+    }
+    for (size_t i = 0; i < sizeof malformed / sizeof *malformed; i++) {
+        const int rc = card_open(malformed[i], &options, &card, &err);
+        if (rc != ERROR_NOT_FOUND) fail_msg("%s: %d", malformed[i], rc);
+        assert_non_null(strstr(err.text, "simd=NAME"));
+        assert_null(card);
+    }
+}
+
+/* Each set works or is refused in words that name it; at least the other architecture's are refused. */
+static void sim_refuses_what_the_processor_lacks(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"avx512", "avx2", "neon"};
+    const struct card_options options = {.threads = 1, .memory_bytes = TEST_MEMORY};
+    int refused = 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char spec[32], words[64];
+        struct card_info info;
+        struct card *card;
+        struct error err = {0};
+        snprintf(spec, sizeof spec, "sim:simd=%s", names[i]);
+        const int rc = card_open(spec, &options, &card, &err);
+        if (rc) {
+            assert_int_equal(rc, ERROR_UNSUPPORTED);
+            snprintf(words, sizeof words, "no SIMD \"%s\" in this build or processor", names[i]);
+            assert_non_null(strstr(err.text, words));
+            refused++;
+            continue;
+        }
+        card_describe(card, &info);
+        snprintf(words, sizeof words, "simulated card, %s", names[i]);
+        assert_string_equal(info.name, words);
+        card_close(card);
+    }
+    assert_in_range(refused, 1, 3);
+}
+
+/* The area of dealt matrices is at one offset, whatever each bank holds already. */
+static void a_dealt_allocation_has_one_offset(void **state)
+{
+    (void)state;
+    const struct card_options options = {.threads = 1, .memory_bytes = TEST_MEMORY, .banks = 3};
+    struct card_info before, after;
+    struct card *card;
+    struct error err = {0};
+    card_addr held[3];
+    uint64_t offset;
+    assert_int_equal(card_open("sim", &options, &card, &err), 0);
+    for (unsigned b = 0; b < 3; b++)
+        assert_int_equal(card_alloc(card, b, 1 + b * 2 * CARD_ALIGNMENT, &held[b], &err), 0);
+    card_describe(card, &before);
+    assert_int_equal(card_alloc_dealt(card, 3, 5 * CARD_ALIGNMENT + 1, &offset, &err), 0);
+    assert_int_equal(offset, 6 * CARD_ALIGNMENT); /* bank 2 is free from there on */
+    card_describe(card, &after);
+    for (unsigned b = 0; b < 3; b++) {
+        uint8_t byte = (uint8_t)(b + 1), back = 0;
+        card_addr last = CARD_ADDR(b, offset + 5 * CARD_ALIGNMENT);
+        assert_int_equal(before.bank[b].bytes_free - after.bank[b].bytes_free, 6 * CARD_ALIGNMENT);
+        assert_int_equal(card_write(card, last, &byte, 1, NULL, 0, NULL, &err), 0);
+        assert_int_equal(card_read(card, &back, last, 1, NULL, 0, NULL, &err), 0);
+        assert_int_equal(back, byte);
+        card_free(card, CARD_ADDR(b, offset));
+    }
+    card_free(card, held[2]);
+    assert_int_equal(card_alloc_dealt(card, 2, CARD_ALIGNMENT, &offset, &err), 0);
+    assert_int_equal(offset, 4 * CARD_ALIGNMENT); /* bank 2 does not count */
+    assert_int_equal(card_alloc_dealt(card, 3, TEST_MEMORY / 3, &offset, &err), ERROR_NO_MEMORY);
+    assert_int_equal(offset, 0);
+    assert_int_equal(card_alloc_dealt(card, 4, 1, &offset, &err), ERROR_BAD_ARGUMENT);
+    assert_int_equal(card_alloc_dealt(card, 0, 1, &offset, &err), ERROR_BAD_ARGUMENT);
+    assert_int_equal(card_alloc_dealt(card, 3, 0, &offset, &err), ERROR_BAD_ARGUMENT);
+    card_close(card);
 }
 
 static void every_backend_describes_itself(void **state)
@@ -187,7 +313,7 @@ static const struct card_choice counted_choices[T * K] = {{1, 1}, {3, 1}, {3, 1}
 static const struct {
     struct card_batch_token token[T];
     uint32_t page[2];
-} counted_batch = {{{0, 0}, {33, 0}, {40, 0}}, {1, 0}};
+} counted_batch = {{{0, 0, 1, 0}, {33, 0, 34, 0}, {40, 0, 41, 0}}, {1, 0}};
 
 /* Puts the tables on the card and runs one of each counted operation; x is what they read. */
 static void run_counted(struct card *card, const struct card_counters *before, card_addr x)
@@ -196,11 +322,11 @@ static void run_counted(struct card *card, const struct card_counters *before, c
     const card_addr slot[E] = {w, w, w, w}, slots = put(card, slot, sizeof slot);
     const card_addr choices = put(card, counted_choices, sizeof counted_choices);
     const card_addr table = put(card, &counted_batch, sizeof counted_batch);
-    const card_addr pool = put(card, NULL, 2 * card_page_bytes(CARD_FORMAT_F16, 1, COLS));
+    const card_addr pool = put(card, NULL, 2 * card_page_bytes(CARD_FORMAT_F16, 1, COLS, COLS));
     struct card_descriptor program[] = {
         {.opcode = CARD_OP_MATMUL, .format = CARD_FORMAT_F32, .rows = R, .dst = y, .weight = w},
         {.opcode = CARD_OP_EXPERT_MATMUL, .format = CARD_FORMAT_F32, .rows = R, .dst = y, .weight = slots},
-        {.opcode = CARD_OP_KV_WRITE, .format = CARD_FORMAT_F16, .rows = 1, .dst = pool, .weight = y, .param = {2}},
+        {.opcode = CARD_OP_KV_WRITE, .format = CARD_FORMAT_F16, .rows = 1, .dst = pool, .weight = y},
         {.opcode = CARD_OP_ATTENTION, .format = CARD_FORMAT_F16, .rows = 2, .dst = y, .weight = pool},
     };
     for (int i = 0; i < 4; i++) {
@@ -210,6 +336,7 @@ static void run_counted(struct card *card, const struct card_counters *before, c
         program[i].aux = i == 1 ? choices : table;
     }
     memcpy(program[1].param, (const uint32_t[4]){K, E}, sizeof program[1].param);
+    memcpy(program[2].param, (const uint32_t[4]){2, COLS}, sizeof program[2].param);
     memcpy(program[3].param, (const uint32_t[4]){2, bits_of(1), 1, 10}, sizeof program[3].param);
     run_program(card, program, 4);
     struct card_counters after;
@@ -270,6 +397,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unknown_names_are_refused_with_the_list),
         cmocka_unit_test(every_backend_describes_itself),
+        cmocka_unit_test(sim_takes_a_number_of_banks),
+        cmocka_unit_test(sim_takes_an_instruction_set),
+        cmocka_unit_test(sim_refuses_what_the_processor_lacks),
+        cmocka_unit_test(a_dealt_allocation_has_one_offset),
         cmocka_unit_test(default_memory_costs_nothing),
         cmocka_unit_test(bad_options_are_refused),
         cmocka_unit_test(allocations_are_bounded_and_returned),

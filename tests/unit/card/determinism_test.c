@@ -74,7 +74,7 @@ static struct placed place(struct card *card, const struct layer_data *layer)
         .output = put_matrix(card, &layer->output),
         .up = put(card, up, sizeof up),
         .down = put(card, down, sizeof down),
-        .pool = put(card, NULL, PAGES * card_page_bytes(CARD_FORMAT_F16, KV_HEADS, HEAD_DIM)),
+        .pool = put(card, NULL, PAGES * card_page_bytes(CARD_FORMAT_F16, KV_HEADS, HEAD_DIM, HEAD_DIM)),
     };
 }
 
@@ -161,7 +161,7 @@ static void run_attention(struct card *card, const struct step *s, const struct 
          .src = s->key,
          .weight = s->value,
          .aux = s->batch,
-         .param = {PAGES}},
+         .param = {PAGES, HEAD_DIM}},
         {.opcode = CARD_OP_ATTENTION,
          .format = CARD_FORMAT_F16,
          .tokens = s->n,
@@ -232,16 +232,16 @@ static void put_gate(struct card *card, const struct layer_data *layer, uint32_t
 static void run_step(struct card *card, const struct layer_data *layer, const struct placed *at, uint32_t first,
                      uint32_t n, float *out)
 {
-    uint32_t table[2 * TOKENS + PAGES] = {0};
-    for (uint32_t t = 0; t < n; t++) table[2 * t] = first + t;
-    for (uint32_t p = 0; p < PAGES; p++) table[2 * n + p] = PAGES - 1 - p;
+    struct card_batch_token table[TOKENS + PAGES] = {0};
+    for (uint32_t t = 0; t < n; t++) table[t] = (struct card_batch_token){first + t, 0, first + t + 1, 0};
+    for (uint32_t p = 0; p < PAGES; p++) ((uint32_t *)(table + n))[p] = PAGES - 1 - p;
     card_addr buffer[8];
     for (int i = 0; i < 8; i++) buffer[i] = put(card, NULL, (size_t)n * CHOICES * 4 * HEADS * HEAD_DIM * 4);
     const struct step step = {
         .n = n,
         .format = layer->query.format,
         .x = put_floats(card, layer->x + (size_t)first * WIDTH, n * WIDTH),
-        .batch = put(card, table, (2 * n + PAGES) * 4),
+        .batch = put(card, table, n * sizeof *table + PAGES * 4),
         .normed = buffer[0],
         .act = buffer[1],
         .query = buffer[2],
@@ -287,10 +287,11 @@ static uint64_t hash_of(const void *data, size_t bytes)
 static const struct {
     unsigned format;
     uint64_t hash;
-} formats[] = {{CARD_FORMAT_INT4, 0xf312e5b0c99df666},
-               {CARD_FORMAT_INT8_MIN, 0x2876a520da5e4bda},
+} formats[] = {{CARD_FORMAT_INT4, 0xc0226e901fe4cb9e},
+               {CARD_FORMAT_INT8_MIN, 0x249ccc0b1202b9b4},
                {CARD_FORMAT_Q4_K, 0x83d451b049f0e311},
-               {CARD_FORMAT_Q6_K, 0x1cf59d865e9a4c39}};
+               {CARD_FORMAT_Q6_K, 0x1cf59d865e9a4c39},
+               {CARD_FORMAT_MXFP4, 0x9f7b56dbef54b512}};
 
 static void bits_do_not_depend_on_threads_batch_or_build(void **state)
 {

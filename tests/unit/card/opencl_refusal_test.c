@@ -20,7 +20,7 @@ static struct opencl_facts good_facts(void)
 {
     struct opencl_facts facts = {.name = "some device", .version = "OpenCL 1.2 some", .platform = "some platform"};
     facts.available = facts.compiler = facts.little_endian = CL_TRUE;
-    facts.single = CL_FP_FMA | CL_FP_ROUND_TO_NEAREST | CL_FP_INF_NAN | CL_FP_DENORM;
+    facts.single = CL_FP_FMA | CL_FP_ROUND_TO_NEAREST | CL_FP_INF_NAN;
     facts.memory_bytes = facts.largest_buffer_bytes = 1u << 30;
     facts.local_bytes = 32 << 10;
     facts.work_group_size = 256;
@@ -54,7 +54,6 @@ static void devices_are_refused_with_the_reason(void **state)
     LACKS(single &= ~(cl_device_fp_config)CL_FP_FMA, "CL_FP_FMA");
     LACKS(single &= ~(cl_device_fp_config)CL_FP_ROUND_TO_NEAREST, "CL_FP_ROUND_TO_NEAREST");
     LACKS(single &= ~(cl_device_fp_config)CL_FP_INF_NAN, "CL_FP_INF_NAN");
-    LACKS(single &= ~(cl_device_fp_config)CL_FP_DENORM, "CL_FP_DENORM");
     LACKS(work_group_size = 127, "127 items at most, needed are 128");
     LACKS(local_bytes = 1000, "1000 bytes of local memory");
     LACKS(memory_bytes = 1 << 20, "1048576 bytes of memory");
@@ -124,6 +123,51 @@ static void a_failed_build_shows_the_log(void **state)
     clReleaseContext(device.context);
 }
 
+/* What the probe says of the device when `from` in the kernels' text is `to`. */
+static int probe_with(const struct device *device, const char *from, const char *to, struct error *err)
+{
+    size_t bytes;
+    const char *source = opencl_source(&bytes);
+    char *text = calloc(bytes + strlen(to) + 1, 1);
+    memcpy(text, source, bytes);
+    char *at = strstr(text, from);
+    assert_non_null(at);
+    memmove(at + strlen(to), at + strlen(from), strlen(at + strlen(from)) + 1);
+    memcpy(at, to, strlen(to));
+    cl_program program;
+    cl_int status;
+    if (opencl_build(device->context, device->id, &device->facts, text, strlen(text), NULL, &program, err))
+        fail_msg("%s", err->text);
+    cl_command_queue queue = clCreateCommandQueue(device->context, device->id, 0, &status);
+    assert_int_equal(status, CL_SUCCESS);
+    const int rc = opencl_probe(device->context, queue, program, "some device", err);
+    clReleaseCommandQueue(queue);
+    clReleaseProgram(program);
+    free(text);
+    return rc;
+}
+
+/* Devices that contract, keep subnormals, or flush what rounds to 2^-126 are refused by what they compute. */
+static void devices_that_compute_otherwise_are_refused(void **state)
+{
+    (void)state;
+    static const char *const devices[][3] = {
+        {"as_uint(a * b + c)", "as_uint(fma(a, b, c))", "a * b + c (contracted?) of "},
+        {"as_uint(a * b);", "as_uint(a * b) | (a != 0.0f && b != 0.0f && a * b == 0.0f);", "does not flush subnormals"},
+        {"as_uint(a * b);", "fabs(a * b) <= 0x1p-126f ? 0 : as_uint(a * b);", "does not flush subnormals"},
+        {"as_uint(fma(a, b, c));", "as_uint(as_uint(a) == 0x208004b0u ? 0x1p-126f : fma(a, b, c));",
+         ": fma of 0x208004b0"},
+        {"(uint)(a == 0.0f)", "(uint)((as_uint(a) & 0x7fffffffu) == 0)", ": comparisons of "},
+    };
+    struct device device = open_device();
+    for (size_t i = 0; i < sizeof devices / sizeof *devices; i++) {
+        struct error err = {0};
+        assert_int_equal(probe_with(&device, devices[i][0], devices[i][1], &err), ERROR_UNSUPPORTED);
+        if (!strstr(err.text, devices[i][2])) fail_msg("says \"%s\", not \"%s\"", err.text, devices[i][2]);
+    }
+    clReleaseContext(device.context);
+}
+
 /* Name of the only file in a folder; files: how many there are. */
 static void only_file(const char *folder, char path[300], int *files)
 {
@@ -183,6 +227,7 @@ int main(void)
         cmocka_unit_test(devices_are_refused_with_the_reason),
         cmocka_unit_test(device_numbers_are_checked),
         cmocka_unit_test(a_failed_build_shows_the_log),
+        cmocka_unit_test(devices_that_compute_otherwise_are_refused),
         cmocka_unit_test(a_build_is_kept_and_a_spoilt_one_is_made_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -258,28 +258,29 @@ static void attend(struct card *card, const struct attention_case *c, const floa
 {
     const uint32_t pages = (c->length + CARD_PAGE_TOKENS - 1) / CARD_PAGE_TOKENS, pool_pages = pages + 3;
     const size_t kv = (size_t)c->length * c->kv_heads * c->cols * 4, q = (size_t)c->queries * c->heads * c->cols * 4;
-    uint32_t *table = calloc(2 * (size_t)c->length + pages, 4);
-    for (uint32_t t = 0; t < c->length; t++) table[2 * t] = t;
-    for (uint32_t p = 0; p < pages; p++) table[2 * c->length + p] = pool_pages - 1 - p;
+    const size_t table_bytes = c->length * sizeof(struct card_batch_token) + pages * 4;
+    struct card_batch_token *table = calloc(1, table_bytes);
+    for (uint32_t t = 0; t < c->length; t++) table[t] = (struct card_batch_token){.position = t, .visible = t + 1};
+    for (uint32_t p = 0; p < pages; p++) ((uint32_t *)(table + c->length))[p] = pool_pages - 1 - p;
     struct card_descriptor write = {.opcode = CARD_OP_KV_WRITE, .format = (uint8_t)c->format, .tokens = c->length};
     write.rows = c->kv_heads;
     write.cols = c->cols;
     write.param[0] = pool_pages;
-    write.dst = put(card, NULL, pool_pages * card_page_bytes(c->format, c->kv_heads, c->cols));
+    write.param[1] = c->cols;
+    write.dst = put(card, NULL, pool_pages * card_page_bytes(c->format, c->kv_heads, c->cols, c->cols));
     write.src = put(card, key, kv);
     write.weight = put(card, value, kv);
-    write.aux = put(card, table, (2 * (size_t)c->length + pages) * 4);
+    write.aux = put(card, table, table_bytes);
     run_program(card, &write, 1);
 
-    for (uint32_t t = 0; t < c->queries; t++) table[2 * t] = c->length - c->queries + t;
-    for (uint32_t p = 0; p < pages; p++) table[2 * c->queries + p] = pool_pages - 1 - p;
+    memmove(table, table + c->length - c->queries, table_bytes - (c->length - c->queries) * sizeof *table);
     struct card_descriptor d = {.opcode = CARD_OP_ATTENTION, .format = (uint8_t)c->format, .tokens = c->queries};
     d.rows = c->heads;
     d.cols = c->cols;
     d.dst = put(card, NULL, q);
     d.src = put(card, query, q);
     d.weight = write.dst;
-    d.aux = put(card, table, (2 * (size_t)c->queries + pages) * 4);
+    d.aux = put(card, table, c->queries * sizeof *table + pages * 4);
     d.param[0] = pool_pages;
     d.param[1] = bits_of(1.0f / sqrtf((float)c->cols) * 4);
     d.param[2] = c->kv_heads;

@@ -71,11 +71,16 @@ static inline void put_byte(uint8_t *group, unsigned row, unsigned col, int q)
     group[col / 4 * 64 + 4 * row + col % 4] = (uint8_t)q;
 }
 
-static inline void set_bits(uint8_t *row_bits, unsigned first, unsigned count, unsigned q)
+/* Bit 4 of column 4k+b of a Q5_K group: bit k of the row's byte b. */
+static inline void put_fifth_bit(uint8_t *word, unsigned row, unsigned col, unsigned bit)
 {
-    for (unsigned i = 0; i < count; i++) {
-        if (q >> i & 1) row_bits[(first + i) / 8] |= (uint8_t)(1u << (first + i) % 8);
-    }
+    word[4 * row + col % 4] |= (uint8_t)(bit << col / 4);
+}
+
+/* Bits 4 and 5 of column 16j+4i+b of a Q6_K group: bits 2i and 2i+1 of the row's byte b in word j. */
+static inline void put_sixth_bits(uint8_t *words, unsigned row, unsigned col, unsigned bits)
+{
+    words[col / 16 * 64 + 4 * row + col % 4] |= (uint8_t)(bits << 2 * (col % 16 / 4));
 }
 
 /* Notes what weight `at` is. */
@@ -131,11 +136,32 @@ static inline void pack_row256(struct test_random *random, struct test_matrix *m
         const unsigned bits = format == CARD_FORMAT_Q4_K ? 4 : format == CARD_FORMAT_Q5_K ? 5 : 6;
         const unsigned q = random_below(random, 1u << bits);
         put_nibble(block + 320 + 256 * g, row, c % 32, q & 15);
-        if (bits == 5) set_bits(block + 2368 + 64 * g + 4 * row, c % 32, 1, q >> 4);
-        if (bits == 6) set_bits(block + 2368 + 128 * g + 8 * row, 2 * (c % 32), 2, q >> 4);
+        if (bits == 5) put_fifth_bit(block + 2368 + 64 * g, row, c % 32, q >> 4);
+        if (bits == 6) put_sixth_bits(block + 2368 + 128 * g, row, c % 32, q >> 4);
         const double scale = half_value(d) * (bits == 6 ? (double)(int8_t)*scale_at : (double)*scale_at);
         const double minimum = bits == 6 ? 0 : -(half_value(dmin) * *min_at);
         note_weight(m, at + c, bits == 6 ? (int)q - 32 : (int)q, scale, minimum);
+    }
+}
+
+/*
+ * One row of a 128-column block of MXFP4. Its values are FP4 E2M1's own, doubled: 1 sign, 2 exponent, 1 fraction bits
+ * with bias 1. A fifth of the exponents is at the border below which a scale counts as zero.
+ */
+static inline void pack_row128(struct test_random *random, struct test_matrix *m, uint8_t *block, unsigned row,
+                               unsigned cols_used, size_t at)
+{
+    for (unsigned g = 0; g < 4 && g * 32 < cols_used; g++) {
+        const unsigned exponent =
+            random_below(random, 5) ? 115 + random_below(random, 12) : 90 + random_below(random, 4);
+        block[16 * g + row] = (uint8_t)exponent;
+        for (unsigned c = 0; c < 32; c++) {
+            const unsigned code = random_below(random, 16), e = code >> 1 & 3, fraction = code & 1;
+            const double value = e ? ldexp(1 + fraction / 2.0, (int)e - 1) : fraction / 2.0;
+            put_nibble(block + 64 + 256 * g, row, c, code);
+            note_weight(m, at + 32 * g + c, (int)(code & 8 ? -2 * value : 2 * value),
+                        exponent < 92 ? 0 : ldexp(1, (int)exponent - 128), 0);
+        }
     }
 }
 
@@ -150,6 +176,8 @@ static inline void pack_blocks(struct test_random *random, struct test_matrix *m
             const size_t at = (size_t)r * m->cols + b * block_cols;
             if (block_cols == 64)
                 pack_row64(random, m, block, r % 16, used, at);
+            else if (block_cols == 128)
+                pack_row128(random, m, block, r % 16, used, at);
             else
                 pack_row256(random, m, block, r % 16, used, at);
         }

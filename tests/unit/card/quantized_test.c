@@ -14,7 +14,7 @@
 #include "tests/unit/card/card_fixture.h"
 
 static const unsigned formats[] = {CARD_FORMAT_INT4, CARD_FORMAT_INT4_MIN, CARD_FORMAT_INT8, CARD_FORMAT_INT8_MIN,
-                                   CARD_FORMAT_Q4_K, CARD_FORMAT_Q5_K,     CARD_FORMAT_Q6_K};
+                                   CARD_FORMAT_Q4_K, CARD_FORMAT_Q5_K,     CARD_FORMAT_Q6_K, CARD_FORMAT_MXFP4};
 #define N_FORMATS (sizeof formats / sizeof *formats)
 
 /* Quantized activations read back from the card. */
@@ -64,7 +64,9 @@ static float contract_row(const struct test_matrix *m, uint32_t row, const struc
         acc = fmaf((float)m->scale[at] * by, (float)dot, acc);
         *exact += m->scale[at] * dot * (double)by;
         *magnitude += fabs(m->scale[at] * dot * (double)by);
-        if (m->format == CARD_FORMAT_INT4 || m->format == CARD_FORMAT_INT8 || m->format == CARD_FORMAT_Q6_K) continue;
+        if (m->format == CARD_FORMAT_INT4 || m->format == CARD_FORMAT_INT8 || m->format == CARD_FORMAT_Q6_K ||
+            m->format == CARD_FORMAT_MXFP4)
+            continue;
         const int sum = act_sum(act, token, first / 32);
         acc = fmaf((float)m->minimum[at] * by, (float)sum, acc);
         *exact += m->minimum[at] * sum * (double)by;
@@ -122,6 +124,29 @@ static void matmul_is_the_contract(void **state)
     card_close(sim);
 }
 
+/* 16 x 256 weights that are all the least or all the most of their format, with scale 1. */
+static uint8_t *extreme_matrix(unsigned format, int low, int *weight)
+{
+    const unsigned width = card_block_cols(format);
+    const int is8 = format == CARD_FORMAT_INT8 || format == CARD_FORMAT_INT8_MIN, is_mx = format == CARD_FORMAT_MXFP4;
+    const size_t bytes = card_matrix_bytes(format, 16, 256);
+    const size_t header = width == 256                                                        ? 320
+                          : format == CARD_FORMAT_INT4 || format == CARD_FORMAT_INT8 || is_mx ? 64
+                                                                                              : 128;
+    uint8_t *block = malloc(bytes);
+    memset(block, is8 ? (low ? 0x80 : 0x7f) : is_mx ? (low ? 0xff : 0x77) : (low ? 0 : 0xff), bytes);
+    for (size_t at = 0; at < bytes; at += card_block_bytes(format)) {
+        memset(block + at, is_mx ? 128 : 0, header);
+        for (size_t i = 0; i < (width == 256 ? 16 : is_mx ? 0 : 32); i++) store_u16(block + at + 2 * i, 0x3c00);
+        if (width == 256) memset(block + at + 64, 1, format == CARD_FORMAT_Q6_K ? 256 : 128);
+    }
+    const int most = is8 ? 127 : is_mx ? 12 : width == 256 && format != CARD_FORMAT_Q4_K ? 31 : 15;
+    const int least = is8 ? -128 : is_mx ? -12 : format == CARD_FORMAT_Q6_K ? -32 : 0;
+    *weight = low ? least : most;
+    if (format == CARD_FORMAT_INT4) *weight -= 8;
+    return block;
+}
+
 /* Weights at the ends of their range against activations at theirs: the 16-bit sums of the kernel must not overflow. */
 static void extreme_integers_are_exact(void **state)
 {
@@ -131,39 +156,21 @@ static void extreme_integers_are_exact(void **state)
     for (int i = 0; i < 256; i++) x[i] = 1.0f; /* quantizes to 127 */
     for (size_t f = 0; f < N_FORMATS; f++) {
         for (int low = 0; low < 2; low++) {
-            const unsigned format = formats[f];
-            const size_t bytes = card_matrix_bytes(format, 16, 256);
-            const size_t header = card_block_cols(format) == 256                             ? 320
-                                  : format == CARD_FORMAT_INT4 || format == CARD_FORMAT_INT8 ? 64
-                                                                                             : 128;
-            const int is8 = format == CARD_FORMAT_INT8 || format == CARD_FORMAT_INT8_MIN;
-            uint8_t *block = malloc(bytes);
-            memset(block, low ? (is8 ? 0x80 : 0) : (is8 ? 0x7f : 0xff), bytes);
-            for (size_t at = 0; at < bytes; at += card_block_bytes(format)) {
-                memset(block + at, 0, header);
-                for (size_t i = 0; i < (card_block_cols(format) == 256 ? 16 : 32); i++) {
-                    store_u16(block + at + 2 * i, 0x3c00); /* scale 1 */
-                }
-                if (card_block_cols(format) == 256) memset(block + at + 64, 1, format == CARD_FORMAT_Q6_K ? 256 : 128);
-            }
-            const int most = is8                          ? 127
-                             : format == CARD_FORMAT_Q5_K ? 31
-                             : format == CARD_FORMAT_Q6_K ? 31
-                             : format == CARD_FORMAT_INT4 ? 7
-                                                          : 15;
-            const int least = is8 ? -128 : format == CARD_FORMAT_INT4 ? -8 : format == CARD_FORMAT_Q6_K ? -32 : 0;
+            int weight;
+            uint8_t *matrix = extreme_matrix(formats[f], low, &weight);
             struct test_act act;
-            struct card_descriptor d = {.opcode = CARD_OP_MATMUL, .format = (uint8_t)format, .tokens = 1, .rows = 16};
+            struct card_descriptor d = {.opcode = CARD_OP_MATMUL, .format = (uint8_t)formats[f], .tokens = 1};
             float result[16];
+            d.rows = 16;
             d.cols = 256;
             d.src = quantize(sim, x, 1, 256, &act);
-            d.weight = put(sim, block, bytes);
+            d.weight = put(sim, matrix, card_matrix_bytes(formats[f], 16, 256));
             d.dst = put(sim, NULL, sizeof result);
             run_program(sim, &d, 1);
             get(sim, result, d.dst, sizeof result);
-            const double want = (low ? least : most) * 127.0 * 256 * (double)act_scale(&act, 0, 0);
+            const double want = weight * 127.0 * 256 * (double)act_scale(&act, 0, 0);
             for (int r = 0; r < 16; r++) assert_true(fabs(result[r] - want) <= fabs(want) * 1e-6);
-            free(block);
+            free(matrix);
             free(act.bytes);
         }
     }
@@ -344,7 +351,8 @@ static void expert_matmul_is_the_contract(void **state)
                                         {CARD_FORMAT_INT8, 70, 3, 16, 64, 0},   {CARD_FORMAT_Q4_K, 9, 4, 33, 512, 1},
                                         {CARD_FORMAT_Q6_K, 4, 1, 20, 256, 0},   {CARD_FORMAT_F32, 7, 2, 19, 37, 0},
                                         {CARD_FORMAT_F32, 7, 2, 19, 37, 1},     {CARD_FORMAT_Q5_K, 1, 2, 16, 256, 0},
-                                        {CARD_FORMAT_INT8_MIN, 2, 2, 1, 32, 1}, {CARD_FORMAT_INT4_MIN, 3, 2, 5, 32, 0}};
+                                        {CARD_FORMAT_INT8_MIN, 2, 2, 1, 32, 1}, {CARD_FORMAT_INT4_MIN, 3, 2, 5, 32, 0},
+                                        {CARD_FORMAT_MXFP4, 9, 4, 33, 160, 1}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_experts(sim, &random, &cases[i]);
     card_close(sim);
 }

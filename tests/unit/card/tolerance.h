@@ -14,4 +14,13 @@
 /* sim's quantized matmul against ref on floats: activations lose half a step of 1/127 of their group's largest. */
 #define TOLERANCE_INT8_ACTIVATIONS 1.5e-2
 
+/* sim against ref, root mean square of the difference over that of the result. An operation of a few roundings; */
+#define RMS_FLOAT 1e-6
+/* pages of integers, of which one in some thousands may lie at a middle and be rounded to the other side; */
+#define RMS_PAGE 1e-2
+/* softmax over scores, from pages of either kind; */
+#define RMS_ATTENTION 3e-6
+/* activations or queries that were rounded to 8 bits, half a step of 1/127 of their group's largest at most. */
+#define RMS_INT8 3e-2
+
 #endif

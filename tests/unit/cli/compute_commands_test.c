@@ -97,10 +97,52 @@ static void test_logits_are_the_same_bytes(void **state)
         assert_int_equal(out.length, expected.length);
         assert_memory_equal(out.bytes, expected.bytes, expected.length);
     }
-    assert_int_equal(call(&command_logits, "", MODEL, "--kv", "f32", "--tokens", TOKENS, "--out", "-", NULL),
-                     EXIT_DONE);
-    assert_memory_not_equal(out.bytes, expected.bytes, expected.length);
     text_free(&expected);
+}
+
+/* Each page format has bytes of its own, and these do not depend on what else is in the step either. */
+static void test_logits_with_each_page_format(void **state)
+{
+    (void)state;
+    static const char *const formats[] = {"f16", "int8", "int4", "f32"};
+    struct text rows[4];
+    for (int i = 0; i < 4; i++) {
+        const char *kv = formats[i];
+        assert_int_equal(call(&command_logits, "", MODEL, "--kv", kv, "--tokens", TOKENS, "--out", "-", NULL),
+                         EXIT_DONE);
+        assert_int_equal(out.length, N_TOKENS * 512 * sizeof(float));
+        rows[i] = out;
+        out = (struct text){0};
+        for (int j = 0; j < i; j++) assert_memory_not_equal(rows[i].bytes, rows[j].bytes, rows[i].length);
+        assert_int_equal(call(&command_logits, "", MODEL, "--kv", kv, "--tokens", TOKENS, "--out", "-", "--chunk", "5",
+                              "--beside", "2", NULL),
+                         EXIT_DONE);
+        assert_memory_equal(out.bytes, rows[i].bytes, rows[i].length);
+    }
+    assert_int_equal(call(&command_logits, "", MODEL, "--tokens", TOKENS, "--out", "-", NULL), EXIT_DONE);
+    assert_memory_equal(out.bytes, rows[0].bytes, rows[0].length); /* f16 is the default */
+    for (int i = 0; i < 4; i++) text_free(&rows[i]);
+}
+
+/* One parser: the same words and the same exit status, before any file is opened. */
+static void test_every_command_refuses_the_same_page_formats(void **state)
+{
+    (void)state;
+    static const struct command *const commands[] = {&command_run, &command_serve, &command_logits, &command_bench};
+    static const char *const wrong[] = {"q9", "", "F16", "int8 ", "mxfp4"};
+    for (size_t c = 0; c < sizeof commands / sizeof commands[0]; c++)
+        for (size_t w = 0; w < sizeof wrong / sizeof wrong[0]; w++) {
+            bool logits = commands[c] == &command_logits;
+            assert_int_equal(call(commands[c], "", "/nonexistent", "--kv", wrong[w], logits ? "--tokens" : NULL, "1",
+                                  "--out", "-", NULL),
+                             EXIT_USAGE);
+            assert_says("f16, int8, int4 or f32 expected");
+            assert_int_equal(out.length, 0);
+            assert_int_equal(call(commands[c], "", "/nonexistent", "--card-memory", "99999999999999",
+                                  logits ? "--tokens" : NULL, "1", "--out", "-", NULL),
+                             EXIT_USAGE);
+            assert_says("more MiB than an address can name");
+        }
 }
 
 static void test_logits_refuses(void **state)
@@ -116,8 +158,7 @@ static void test_logits_refuses(void **state)
         {"--tokens", "1,,2", EXIT_USAGE, "not a list"},
         {"--tokens", "4294967296", EXIT_USAGE, "not a list"},
         {"--tokens", "1,512", EXIT_FAILED, "token 512 at place 1"},
-        {"--kv", "int8", EXIT_FAILED, "--kv int8: no such KV pages; the sim card has f16 and f32"},
-        {"--kv", "q9", EXIT_FAILED, "not a page format"},
+        {"--kv", "q9", EXIT_USAGE, "--kv q9: f16, int8, int4 or f32 expected"},
         {"--ctx", "4000", EXIT_FAILED, "a context of 4000 tokens was asked for, the model has 2048"},
         {"--ctx", "1", EXIT_FAILED, "the prompt has 2 tokens, the context holds 1"},
         {"--card", "none", EXIT_FAILED, "none"},
@@ -133,8 +174,7 @@ static void test_logits_refuses(void **state)
         assert_int_equal(out.length, 0);
         assert_ptr_equal(strchr(err.bytes, '\n'), err.bytes + err.length - 1); /* one line */
     }
-    assert_int_equal(call(&command_logits, "", MODEL, "--tokens", "1", "--out", "-", "--cached", NULL), EXIT_FAILED);
-    assert_says("--cached: this build has no prefix cache");
+    assert_int_equal(call(&command_logits, "", MODEL, "--tokens", "1", "--out", "-", "--cached", NULL), EXIT_DONE);
     assert_int_equal(call(&command_logits, "", MODEL, "--out", "-", NULL), EXIT_USAGE);
     assert_int_equal(call(&command_logits, "", MODEL, "--tokens", "1", NULL), EXIT_USAGE);
     assert_int_equal(call(&command_logits, "", "/nonexistent", "--tokens", "1", "--out", "-", NULL), EXIT_FAILED);
@@ -191,6 +231,38 @@ static void test_run_samples_by_seed(void **state)
     for (int i = 0; i < 3; i++) text_free(&runs[i]);
 }
 
+/* Drafts change the speed and nothing else. The demo model drafts for itself: greedy or not, it is nearly always right. */
+static void test_run_speculates(void **state)
+{
+    (void)state;
+    static const char demo[] = FIXTURES "/../../host/model/demo/demo.gguf", text[] = "the card the card the card the";
+    for (int hot = 0; hot < 2; hot++) {
+        const char *temperature = hot ? "0.8" : "0";
+        assert_int_equal(call(&command_run, "", "--raw", "-p", text, "-n", "40", "--temperature", temperature,
+                              "--speculate", "off", "--stats", NULL),
+                         EXIT_DONE);
+        assert_null(strstr(err.bytes, "drafts: "));
+        struct text plain = out;
+        out = (struct text){0};
+        assert_int_equal(call(&command_run, "", "--raw", "-p", text, "-n", "40", "--temperature", temperature,
+                              "--speculate", "lookup", NULL),
+                         EXIT_DONE);
+        assert_string_equal(out.bytes, plain.bytes);
+        assert_int_equal(call(&command_run, "", "--raw", "-p", text, "-n", "40", "--temperature", temperature,
+                              "--draft", demo, "--stats", NULL),
+                         EXIT_DONE);
+        assert_string_equal(out.bytes, plain.bytes);
+        assert_says("drafts: ");
+        text_free(&plain);
+    }
+    assert_int_equal(call(&command_run, "", "-p", "hi", "--speculate", "often", NULL), EXIT_USAGE);
+    assert_says("--speculate often: lookup or off expected");
+    assert_int_equal(call(&command_run, "", "-p", "hi", "--speculate", "lookup", "--draft", demo, NULL), EXIT_USAGE);
+    assert_says("one way to guess tokens at a time");
+    assert_int_equal(call(&command_run, "", "-p", "hi", "--draft", MODEL, NULL), EXIT_FAILED);
+    assert_says("model-q4_0 cannot draft for sluice-demo: their vocabularies differ at token");
+}
+
 /* One line of bench's output as an object; *at moves behind it. */
 static json_t *next_line(const char **at)
 {
@@ -238,6 +310,34 @@ static void test_bench(void **state)
     assert_int_equal(call(&command_bench, "", MODEL, "-b", "0", NULL), EXIT_USAGE);
 }
 
+/* The prefix's full pages come from the cache, the rest is computed; no hash where none is asked for. */
+static void test_bench_times_first_tokens(void **state)
+{
+    (void)state;
+    assert_int_equal(call(&command_bench, "", MODEL, "-p", "0", "-n", "0", "--prefix", "100", "--load", "--no-hash",
+                          "-r", "2", "-t", "1", NULL),
+                     EXIT_DONE);
+    const char *at = out.bytes;
+    json_t *load = next_line(&at), *prefix = next_line(&at);
+    assert_int_equal(*at, '\0');
+    assert_string_equal(json_string_value(json_object_get(load, "name")), "load");
+    assert_true(json_is_null(json_object_get(load, "file_sha256")));
+    assert_true(json_real_value(json_object_get(load, "seconds")) > 0);
+    assert_true(json_real_value(json_object_get(load, "seconds_first_token")) >
+                json_real_value(json_object_get(load, "seconds")));
+    assert_string_equal(json_string_value(json_object_get(prefix, "name")), "prefix");
+    assert_true(json_is_null(json_object_get(prefix, "file_sha256")));
+    assert_int_equal(json_integer_value(json_object_get(prefix, "repeat")), 2);
+    assert_int_equal(json_integer_value(json_object_get(prefix, "prompt_tokens")), 101);
+    assert_int_equal(json_integer_value(json_object_get(prefix, "cached_tokens")), 96);
+    assert_true(json_real_value(json_object_get(prefix, "seconds_computed")) > 0);
+    assert_true(json_real_value(json_object_get(prefix, "seconds_cached")) > 0);
+    json_decref(load);
+    json_decref(prefix);
+    assert_int_equal(call(&command_bench, "", MODEL, "--prefix", "4000", NULL), EXIT_FAILED);
+    assert_says("need a context of 4002 tokens, it is 2048");
+}
+
 static int free_texts(void **state)
 {
     (void)state;
@@ -250,10 +350,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_logits_are_the_same_bytes),
+        cmocka_unit_test(test_logits_with_each_page_format),
+        cmocka_unit_test(test_every_command_refuses_the_same_page_formats),
         cmocka_unit_test(test_logits_refuses),
         cmocka_unit_test(test_run),
         cmocka_unit_test(test_run_samples_by_seed),
+        cmocka_unit_test(test_run_speculates),
         cmocka_unit_test(test_bench),
+        cmocka_unit_test(test_bench_times_first_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, free_texts);
 }

@@ -8,6 +8,8 @@
 #include <cmocka.h>
 
 #include "host/engine/completion.h"
+#include "host/engine/draft_load.h"
+#include "host/engine/sequence.h"
 #include "tests/unit/engine/model_engine.h"
 
 #include <stdatomic.h>
@@ -155,17 +157,50 @@ static void run_four(struct model_engine *all, bool guarded)
     for (uint32_t i = 0; i < 4; i++) completion_close(completions[i]);
 }
 
+/* On an engine that is open: the simulated card's own scratch memory grows to the largest program it has seen. */
+static void assert_no_allocations(struct model_engine *all)
+{
+    assert_non_null(all->tokenizer);
+    run_four(all, false);
+    run_four(all, true);
+    assert_int_equal(atomic_exchange(&n_allocations, 0), 0);
+}
+
 static void test_steps_do_not_allocate(void **state)
 {
     (void)state;
     struct model_engine all;
     const struct engine_options options = {.max_sequences = 4, .chunk = 16};
     model_engine_open(&all, FIXTURES "/models/llama/model-q4_0.gguf", 2, &options);
-    assert_non_null(all.tokenizer);
-    run_four(&all, false); /* the simulated card's own scratch memory grows to the largest program it has seen */
-    run_four(&all, true);
-    assert_int_equal(atomic_exchange(&n_allocations, 0), 0);
+    assert_no_allocations(&all);
     model_engine_close(&all);
+}
+
+static void test_drafts_do_not_allocate(void **state)
+{
+    (void)state;
+    const struct draft_load_options ways[] = {{.lookup = true},
+                                              {.model_path = FIXTURES "/models/llama/model-q8_0.gguf", .threads = 2}};
+    for (size_t i = 0; i < 2; i++) {
+        struct model_engine all;
+        struct draft_load load;
+        struct engine_counters counters;
+        struct error err = {0};
+        struct engine_options options = {.max_sequences = 4, .chunk = 16};
+        model_engine_open(&all, FIXTURES "/models/llama/model-q4_0.gguf", 2, &options);
+        engine_close(all.engine);
+        assert_int_equal(draft_load(&ways[i], all.model, all.card, &load, &err), 0);
+        options.draft = load.source;
+        assert_int_equal(engine_open(all.loaded, all.tokenizer, &options, &all.engine, &err), 0);
+        all.engine->draft_policy.always = true; /* or the two runs would not have the same steps */
+        assert_no_allocations(&all);
+        engine_count(all.engine, &counters);
+        assert_true(counters.drafted_tokens > 0);
+        engine_close(all.engine);
+        all.engine = NULL;
+        draft_load_close(&load);
+        model_engine_close(&all);
+    }
 }
 
 int main(void)
@@ -173,6 +208,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_guard_works),
         cmocka_unit_test(test_steps_do_not_allocate),
+        cmocka_unit_test(test_drafts_do_not_allocate),
     };
     install_guard();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,6 +14,7 @@
 #include "tests/unit/engine/recorder.h"
 
 #include <glob.h>
+#include <stdio.h>
 
 #define N_PROMPT 45u
 #define N_NEW 12u
@@ -42,11 +43,13 @@ static void finish(struct engine *engine, const struct recorder *recorder)
 }
 
 /* One sequence with so many others before and behind it in the same steps; recorder keeps its logits and tokens. */
-static void run_beside(const char *path, unsigned threads, uint32_t chunk, uint32_t beside, struct recorder *recorder)
+static void run_beside(const char *path, unsigned kv_format, unsigned threads, uint32_t chunk, uint32_t beside,
+                       struct recorder *recorder)
 {
     struct model_engine all;
     struct recorder others[4] = {0};
-    const struct engine_options options = {.max_sequences = 1 + beside, .chunk = chunk, .context = 128};
+    const struct engine_options options = {
+        .max_sequences = 1 + beside, .chunk = chunk, .context = 128, .kv_format = kv_format};
     model_engine_open(&all, path, threads, &options);
     *recorder = (struct recorder){.n_vocab = model_get_config(all.model)->n_vocab};
     for (uint32_t i = 0; i < beside; i++) {
@@ -60,16 +63,16 @@ static void run_beside(const char *path, unsigned threads, uint32_t chunk, uint3
     model_engine_close(&all);
 }
 
-static void assert_same_bits(const char *path)
+static void assert_same_bits(const char *path, unsigned kv_format)
 {
     static const struct {
         unsigned threads;
         uint32_t chunk, beside;
     } ways[] = {{1, 1, 0}, {2, 256, 0}, {1, 3, 3}, {2, 7, 1}, {2, 256, 4}};
     struct recorder alone, other;
-    run_beside(path, 1, 256, 0, &alone);
+    run_beside(path, kv_format, 1, 256, 0, &alone);
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
-        run_beside(path, ways[i].threads, ways[i].chunk, ways[i].beside, &other);
+        run_beside(path, kv_format, ways[i].threads, ways[i].chunk, ways[i].beside, &other);
         assert_memory_equal(other.tokens, alone.tokens, N_NEW * sizeof(uint32_t));
         assert_memory_equal(other.rows, alone.rows, (size_t)alone.n_rows * alone.n_vocab * sizeof(float));
         recorder_free(&other);
@@ -83,8 +86,41 @@ static void test_same_bits_in_every_way(void **state)
     glob_t found;
     assert_int_equal(glob(FIXTURES "/models/*/model-q4_*.gguf", 0, NULL, &found), 0);
     assert_in_range(found.gl_pathc, 4, 100); /* every family, and Q4_K */
-    for (size_t i = 0; i < found.gl_pathc; i++) assert_same_bits(found.gl_pathv[i]);
+    static const unsigned formats[] = {CARD_FORMAT_F16, CARD_FORMAT_INT8, CARD_FORMAT_INT4, CARD_FORMAT_F32};
+    for (size_t i = 0; i < found.gl_pathc; i++)
+        for (size_t f = 0; f < sizeof formats / sizeof formats[0]; f++) assert_same_bits(found.gl_pathv[i], formats[f]);
     globfree(&found);
+}
+
+/* Capacity counts the bytes that pages of this format have, by the table in card_layout.h written out. */
+static void test_pages_of_each_format_have_their_size(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned format;
+        uint32_t group_bytes; /* of 32 dimensions of one token's key or value; 0: bytes of one dimension follow */
+        uint32_t bytes;
+    } formats[] = {
+        {CARD_FORMAT_F32, 0, 4}, {CARD_FORMAT_F16, 0, 2}, {CARD_FORMAT_INT8, 34, 0}, {CARD_FORMAT_INT4, 20, 0}};
+    uint32_t before = 0;
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+        struct model_engine all;
+        struct engine_limits limits;
+        const struct engine_options options = {.max_sequences = 512, .kv_format = formats[i].format};
+        model_engine_open(&all, NULL, 1, &options);
+        engine_get_limits(all.engine, &limits);
+        const struct model_config *config = model_get_config(all.model);
+        uint32_t groups = (config->head_dim + 31) / 32;
+        uint64_t vector =
+            formats[i].group_bytes ? groups * formats[i].group_bytes : config->head_dim * formats[i].bytes;
+        assert_int_equal(limits.kv_format, formats[i].format);
+        assert_int_equal(limits.page_bytes, 2ull * 32 * vector * config->n_kv_heads * config->n_layers);
+        assert_true(limits.context > before); /* smaller pages, longer contexts in the same memory */
+        before = limits.context;
+        printf("%u dimensions, format %u: %llu bytes a page, context of %u for 512 sequences\n", config->head_dim,
+               formats[i].format, (unsigned long long)limits.page_bytes, limits.context);
+        model_engine_close(&all);
+    }
 }
 
 /* Pages that one sequence leaves behind do not show in the next one's logits. */
@@ -203,6 +239,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_bits_in_every_way),
+        cmocka_unit_test(test_pages_of_each_format_have_their_size),
         cmocka_unit_test(test_used_pages_leave_no_trace),
         cmocka_unit_test(test_text_of_a_completion),
     };

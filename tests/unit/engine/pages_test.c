@@ -26,10 +26,10 @@ static void test_reserve_take_release(void **state)
     struct page_table first = {.pages = first_pages}, second = {.pages = second_pages};
     const struct page_table *const both[] = {&first, &second};
     assert_int_equal(page_pool_open(&pool, 8, &err), 0);
-    assert_true(pages_reserve(&pool, &first, 5));
-    assert_false(pages_reserve(&pool, &second, 4)); /* 3 are left */
+    assert_true(pages_reserve(&pool, &first, 5, NULL, 0));
+    assert_false(pages_reserve(&pool, &second, 4, NULL, 0)); /* 3 are left */
     assert_int_equal(second.n_reserved, 0);
-    assert_true(pages_reserve(&pool, &second, 3));
+    assert_true(pages_reserve(&pool, &second, 3, NULL, 0));
     pages_take(&pool, &first, 2);
     pages_take(&pool, &second, 3);
     pages_take(&pool, &first, 1); /* has more already */
@@ -40,7 +40,7 @@ static void test_reserve_take_release(void **state)
     assert_valid(&pool, both, 2);
     pages_release(&pool, &first);
     assert_valid(&pool, both, 2);
-    assert_true(pages_reserve(&pool, &first, 5));
+    assert_true(pages_reserve(&pool, &first, 5, NULL, 0));
     pages_take(&pool, &first, 5);
     assert_int_equal(pool.n_free, 0);
     assert_valid(&pool, both, 2);
@@ -63,7 +63,7 @@ static void test_validate_notices(void **state)
     struct page_table a = {.pages = a_pages}, b = {.pages = b_pages};
     const struct page_table *const both[] = {&a, &b};
     assert_int_equal(page_pool_open(&pool, 6, &err), 0);
-    assert_true(pages_reserve(&pool, &a, 3) && pages_reserve(&pool, &b, 3));
+    assert_true(pages_reserve(&pool, &a, 3, NULL, 0) && pages_reserve(&pool, &b, 3, NULL, 0));
     pages_take(&pool, &a, 2);
     pages_take(&pool, &b, 2);
     assert_valid(&pool, both, 2);
@@ -71,7 +71,7 @@ static void test_validate_notices(void **state)
     uint32_t kept = b_pages[0];
     b_pages[0] = a_pages[0];
     assert_int_equal(pages_validate(&pool, both, 2, &err), ERROR_INTERNAL);
-    assert_non_null(strstr(err.text, "held twice"));
+    assert_non_null(strstr(err.text, "is held by 2 sequences, the pool counts 1"));
     b_pages[0] = pool.free_pages[0];
     assert_int_equal(pages_validate(&pool, both, 2, &err), ERROR_INTERNAL);
     b_pages[0] = 6;
@@ -89,11 +89,11 @@ static void test_validate_notices(void **state)
     assert_non_null(strstr(err.text, "but reserved 1"));
     a.n_reserved = 2;
     assert_int_equal(pages_validate(&pool, both, 2, &err), ERROR_INTERNAL);
-    assert_non_null(strstr(err.text, "sequences reserved 5"));
+    assert_non_null(strstr(err.text, "4 KV pages held and 1 promised, the pool counts 4 and 6 of 6"));
     a.n_reserved = 3;
 
     assert_int_equal(pages_validate(&pool, both, 1, &err), ERROR_INTERNAL); /* b's pages are nobody's */
-    assert_non_null(strstr(err.text, "are not 6"));
+    assert_non_null(strstr(err.text, "is held by 0 sequences, the pool counts 1"));
     assert_valid(&pool, both, 2);
     page_pool_close(&pool);
 }
@@ -118,7 +118,7 @@ static void test_random(void **state)
         struct page_table *table = &tables[dice % N];
         uint32_t n = (dice >> 8) % 12;
         if (table->n_reserved == 0)
-            n_refused += !pages_reserve(&pool, table, n);
+            n_refused += !pages_reserve(&pool, table, n, NULL, 0);
         else if (dice >> 20 & 1)
             pages_take(&pool, table, n < table->n_reserved ? n : table->n_reserved);
         else

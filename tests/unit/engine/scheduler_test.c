@@ -430,9 +430,8 @@ static void test_close_ends_every_sequence(void **state)
 }
 
 /* Submits, cancels and card errors at random; the invariants hold after every step and all tokens are right. */
-static void test_random_traffic(void **state)
+static void random_traffic(bool recurrent)
 {
-    (void)state;
     enum { N = 300 };
     static struct recorder recorders[N], alone[8];
     uint32_t salt_of[N], n_submitted = 0;
@@ -442,6 +441,7 @@ static void test_random_traffic(void **state)
     struct error err = {0};
     struct engine *engine;
     fake_model_make(&loaded, CONTEXT, 0, 0);
+    loaded.model.config.recurrent = recurrent;
     loaded.card.info.bank[0].bytes_free = 22 * FAKE_PAGE_BYTES;
     const struct engine_options options = {.context = CONTEXT, .max_sequences = 6, .chunk = 24, .queue_limit = N};
     if (engine_open(&loaded, NULL, &options, &engine, &err) < 0) fail_msg("%s", err.text);
@@ -471,6 +471,19 @@ static void test_random_traffic(void **state)
     engine_close(engine);
 }
 
+static void test_random_traffic(void **state)
+{
+    (void)state;
+    random_traffic(false);
+}
+
+/* A sequence's slot names its state: no other sequence's tokens may go through it while it runs. */
+static void test_random_traffic_of_a_recurrent_model(void **state)
+{
+    (void)state;
+    random_traffic(true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -488,6 +501,7 @@ int main(void)
         cmocka_unit_test(test_queue_limit_stop_and_drain),
         cmocka_unit_test(test_close_ends_every_sequence),
         cmocka_unit_test(test_random_traffic),
+        cmocka_unit_test(test_random_traffic_of_a_recurrent_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,7 +17,7 @@
 #include <string.h>
 
 static const enum gguf_tensor_type supported[] = {GGUF_F32,  GGUF_F16,  GGUF_BF16, GGUF_Q4_0, GGUF_Q4_1, GGUF_Q5_0,
-                                                  GGUF_Q5_1, GGUF_Q8_0, GGUF_Q4_K, GGUF_Q5_K, GGUF_Q6_K};
+                                                  GGUF_Q5_1, GGUF_Q8_0, GGUF_Q4_K, GGUF_Q5_K, GGUF_Q6_K, GGUF_MXFP4};
 enum { N_SUPPORTED = sizeof supported / sizeof supported[0] };
 
 /* bytes and expected lie anywhere in the file: the decoder must not ask for alignment. */
@@ -88,6 +88,40 @@ static void every_half_is_exact(void **state)
     }
 }
 
+/* The values of FP4 E2M1 written out, with each sign, at the exponents' ends and the middle. */
+static void every_mxfp4_code_at_every_exponent(void **state)
+{
+    (void)state;
+    const double magnitudes[8] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
+    for (int exponent = 0; exponent < 256; exponent++) {
+        uint8_t block[17] = {(uint8_t)exponent};
+        float out[32];
+        for (int j = 0; j < 16; j++) block[1 + j] = (uint8_t)(j | (15 - j) << 4);
+        gguf_decode(GGUF_MXFP4, block, 32, out);
+        for (int i = 0; i < 32; i++) {
+            int code = i < 16 ? i : 31 - i;
+            double value = ldexp(code & 8 ? -magnitudes[code & 7] : magnitudes[code & 7], exponent - 127);
+            assert_true(out[i] == (float)value); /* infinite past float's range; 255 as gguf-py has it */
+        }
+    }
+}
+
+static void the_nan_of_mxfp4_is_found_in_any_block(void **state)
+{
+    (void)state;
+    uint8_t blocks[5 * 17];
+    memset(blocks, 0xff, sizeof blocks); /* codes may be anything */
+    for (int b = 0; b < 5; b++) blocks[17 * b] = 254;
+    assert_false(gguf_has_nan_scale(GGUF_MXFP4, blocks, 5 * 32));
+    for (int b = 0; b < 5; b++) {
+        blocks[17 * b] = 255;
+        assert_true(gguf_has_nan_scale(GGUF_MXFP4, blocks, 5 * 32));
+        assert_true(b == 4 || !gguf_has_nan_scale(GGUF_MXFP4, blocks + 17 * (b + 1), (size_t)(4 - b) * 32));
+        assert_false(gguf_has_nan_scale(GGUF_Q8_0, blocks, 64));
+        blocks[17 * b] = 0;
+    }
+}
+
 static void what_is_not_supported_decodes_to_nan(void **state)
 {
     (void)state;
@@ -126,6 +160,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(decodes_as_gguf_py),
         cmocka_unit_test(every_half_is_exact),
+        cmocka_unit_test(every_mxfp4_code_at_every_exponent),
+        cmocka_unit_test(the_nan_of_mxfp4_is_found_in_any_block),
         cmocka_unit_test(what_is_not_supported_decodes_to_nan),
         cmocka_unit_test(type_table_is_consistent),
     };

@@ -59,6 +59,7 @@ static void random_block(enum gguf_tensor_type type, uint8_t *block)
     case GGUF_Q8_0:
     case GGUF_F16: store_u16(block, random_half()); break;
     case GGUF_Q6_K: store_u16(block + 208, random_half()); break;
+    case GGUF_MXFP4: block[0] = (uint8_t)(CARD_MXFP4_LEAST + random_u32() % (253 - CARD_MXFP4_LEAST)); break;
     case GGUF_BF16:
         store_u16(block, (uint16_t)((random_u32() & 0x807fu) | (0x3c00u + (random_u32() & 0x03ffu))));
         break;
@@ -98,17 +99,27 @@ static float weight_of_64(const uint8_t *block, unsigned format, unsigned row, u
     }
 }
 
+static float weight_of_mxfp4(const uint8_t *block, unsigned row, unsigned column)
+{
+    static const float magnitudes[8] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6};
+    unsigned group = column / 32, code = nibble_at(block + 64 + 256 * group, row, column % 32);
+    int exponent = block[16 * group + row];
+    if (exponent < (int)CARD_MXFP4_LEAST) return 0.0f;
+    float value = ldexpf(magnitudes[code & 7], exponent - 127);
+    return code > 8 ? -value : value; /* 8 is zero */
+}
+
 static float weight_of_256(const uint8_t *block, unsigned format, unsigned row, unsigned column)
 {
     unsigned group = column / 32, c = column % 32;
     float d = half_value(load_u16(block + 2 * row)), dmin = half_value(load_u16(block + 32 + 2 * row));
     unsigned q = nibble_at(block + 320 + 256 * group, row, c);
     if (format == CARD_FORMAT_Q6_K) {
-        unsigned high = (unsigned)block[2368 + 128 * group + 8 * row + c / 4] >> 2 * (c % 4) & 3u;
+        unsigned high = (unsigned)block[2368 + 128 * group + 64 * (c / 16) + 4 * row + c % 4] >> 2 * (c / 4 % 4) & 3u;
         int scale = (int8_t)block[64 + 16 * (column / 16) + row];
         return d * (float)scale * (float)((int)(q | high << 4) - 32);
     }
-    if (format == CARD_FORMAT_Q5_K) q |= ((unsigned)block[2368 + 64 * group + 4 * row + c / 8] >> c % 8 & 1u) << 4;
+    if (format == CARD_FORMAT_Q5_K) q |= ((unsigned)block[2368 + 64 * group + 4 * row + c % 4] >> c / 4 & 1u) << 4;
     float scale = d * (float)block[64 + 16 * group + row], min = dmin * (float)block[192 + 16 * group + row];
     return scale * (float)q - min;
 }
@@ -119,6 +130,7 @@ static float weight_at(const struct reader *reader, uint32_t row, uint32_t colum
     uint32_t width = card_block_cols(reader->format), n_blocks = (reader->cols + width - 1) / width;
     size_t index = (size_t)(row / 16) * n_blocks + column / width;
     const uint8_t *block = reader->matrix + index * card_block_bytes(reader->format);
+    if (width == 128) return weight_of_mxfp4(block, row % 16, column % 128);
     return width == 64 ? weight_of_64(block, reader->format, row % 16, column % 64)
                        : weight_of_256(block, reader->format, row % 16, column % 256);
 }
@@ -131,7 +143,7 @@ struct case_of_type {
 static const struct case_of_type quantized[] = {
     {GGUF_Q4_0, CARD_FORMAT_INT4},     {GGUF_Q4_1, CARD_FORMAT_INT4_MIN}, {GGUF_Q5_0, CARD_FORMAT_INT8},
     {GGUF_Q5_1, CARD_FORMAT_INT8_MIN}, {GGUF_Q8_0, CARD_FORMAT_INT8},     {GGUF_Q4_K, CARD_FORMAT_Q4_K},
-    {GGUF_Q5_K, CARD_FORMAT_Q5_K},     {GGUF_Q6_K, CARD_FORMAT_Q6_K},
+    {GGUF_Q5_K, CARD_FORMAT_Q5_K},     {GGUF_Q6_K, CARD_FORMAT_Q6_K},     {GGUF_MXFP4, CARD_FORMAT_MXFP4},
 };
 static const uint32_t row_counts[] = {1, 15, 16, 17, 40};
 static const uint32_t column_counts[] = {32, 64, 96, 256, 512};
@@ -163,7 +175,7 @@ static uint8_t *packed_matrix(const struct pack_source *source, unsigned format,
 static void check_exact(enum gguf_tensor_type type, unsigned format, uint32_t rows, uint32_t cols)
 {
     uint8_t *data = random_matrix(type, rows, cols);
-    struct pack_source source = {type, data, rows, cols};
+    struct pack_source source = {type, data, rows, cols, 0};
     struct pack_result result = {0};
     uint8_t *packed = packed_matrix(&source, format, &result);
     float *want = malloc(sizeof *want * rows * cols);
@@ -219,14 +231,14 @@ static void test_padding_is_zero(void **state)
     (void)state;
     random_state = 5;
     for (size_t t = 0; t < sizeof quantized / sizeof quantized[0]; t++) {
-        uint32_t width = card_block_cols(quantized[t].format), rows = 17, cols = width == 64 ? 96 : 256;
+        uint32_t width = card_block_cols(quantized[t].format), rows = 17, cols = width == 256 ? 256 : 96;
         uint8_t *data = random_matrix(quantized[t].type, rows, cols);
-        struct pack_source source = {quantized[t].type, data, rows, cols};
+        struct pack_source source = {quantized[t].type, data, rows, cols, 0};
         struct pack_result result = {0};
         uint8_t *packed = packed_matrix(&source, quantized[t].format, &result);
         struct reader reader = {packed, quantized[t].format, cols};
         for (uint32_t r = 0; r < 32; r++)
-            for (uint32_t c = 0; c < (width == 64 ? 128u : 256u); c++)
+            for (uint32_t c = 0; c < (width == 256 ? 256u : 128u); c++)
                 if (r >= rows || c >= cols) assert_true(weight_at(&reader, r, c) == 0.0f);
         free(packed);
         free(data);
@@ -244,7 +256,7 @@ static void test_floats_become_int8_by_the_rule_of_q8_0(void **state)
         uint8_t *data = random_matrix(floats[t], rows, cols);
         float *values = malloc(sizeof *values * rows * cols);
         gguf_decode(floats[t], data, (size_t)rows * cols, values);
-        struct pack_source source = {floats[t], data, rows, cols};
+        struct pack_source source = {floats[t], data, rows, cols, 0};
         struct pack_result result = {0};
         assert_int_equal(pack_format(floats[t], ALL_FORMATS), CARD_FORMAT_INT8);
         assert_true(pack_rounds(floats[t], CARD_FORMAT_INT8));
@@ -275,7 +287,7 @@ static void test_values_of_int8_are_not_changed(void **state)
     (void)state;
     uint8_t data[4 * 64];
     for (unsigned i = 0; i < 64; i++) store_u32(data + 4 * i, bits_of_float(((float)i * 4 - 125.0f) * 0x1p-6f));
-    struct pack_source source = {GGUF_F32, data, 1, 64};
+    struct pack_source source = {GGUF_F32, data, 1, 64, 0};
     struct pack_result result = {0};
     store_u32(data + 4 * 10, bits_of_float(127 * 0x1p-6f));
     store_u32(data + 4 * 40, bits_of_float(-127 * 0x1p-6f));
@@ -294,10 +306,11 @@ static void test_scales_that_are_not_finite_are_seen(void **state)
     for (size_t t = 0; t < sizeof quantized / sizeof quantized[0]; t++)
         for (size_t b = 0; b < 4; b++) {
             enum gguf_tensor_type type = quantized[t].type;
+            if (type == GGUF_MXFP4) continue; /* has no halves */
             uint8_t *data = random_matrix(type, 16, 256);
             size_t last = 16u * 256u / gguf_block_elements(type) - 1;
             store_u16(data + last * gguf_block_bytes(type) + (type == GGUF_Q6_K ? 208 : 0), bad[b]);
-            struct pack_source source = {type, data, 16, 256};
+            struct pack_source source = {type, data, 16, 256, 0};
             struct pack_result result = {0};
             free(packed_matrix(&source, quantized[t].format, &result));
             assert_true(result.not_finite);
@@ -305,11 +318,32 @@ static void test_scales_that_are_not_finite_are_seen(void **state)
         }
 }
 
+/* Exponent 255 is refused, also where the values become floats, whatever they are; all others pass. */
+static void test_mxfp4_exponents(void **state)
+{
+    (void)state;
+    random_state = 8;
+    for (unsigned exponent = 0; exponent < 256; exponent++) {
+        uint8_t *data = random_matrix(GGUF_MXFP4, 16, 128);
+        data[17 * 63] = (uint8_t)exponent; /* the last block: row 15, group 3 */
+        struct pack_source source = {GGUF_MXFP4, data, 16, 128, 0};
+        struct pack_result result = {0}, as_floats = {0};
+        uint8_t *packed = packed_matrix(&source, CARD_FORMAT_MXFP4, &result);
+        assert_int_equal(packed[16 * 3 + 15], exponent);
+        assert_int_equal(result.not_finite, exponent == 255);
+        free(packed);
+        memset(data + 17 * 63 + 1, 0, 16); /* finite values, decoded */
+        free(packed_matrix(&source, CARD_FORMAT_F32, &as_floats));
+        assert_int_equal(as_floats.not_finite, exponent == 255);
+        free(data);
+    }
+}
+
 static void test_floats_that_do_not_fit_are_seen(void **state)
 {
     (void)state;
     uint8_t data[4 * 32] = {0};
-    struct pack_source source = {GGUF_F32, data, 1, 32};
+    struct pack_source source = {GGUF_F32, data, 1, 32, 0};
     struct pack_result result = {0};
     store_u32(data + 8, bits_of_float(1e9f)); /* 1e9 / 127 is beyond a half */
     free(packed_matrix(&source, CARD_FORMAT_INT8, &result));
@@ -342,6 +376,7 @@ int main(void)
         cmocka_unit_test(test_floats_become_int8_by_the_rule_of_q8_0),
         cmocka_unit_test(test_values_of_int8_are_not_changed),
         cmocka_unit_test(test_scales_that_are_not_finite_are_seen),
+        cmocka_unit_test(test_mxfp4_exponents),
         cmocka_unit_test(test_floats_that_do_not_fit_are_seen),
         cmocka_unit_test(test_a_card_without_a_format_gets_f32_or_nothing),
     };

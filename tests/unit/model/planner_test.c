@@ -23,14 +23,16 @@ struct plan {
     card_addr pools[2];
 };
 
-static void open_tiny(struct plan *plan, const char *card)
+static void open_tiny_over(struct plan *plan, const char *card, unsigned banks)
 {
     struct error err = {0};
-    const struct card_options options = {.threads = 1, .memory_bytes = 8u << 20};
+    const struct card_options options = {.threads = 1, .memory_bytes = 8u << 20, .banks = banks};
     if (tiny_open(&plan->tiny, &plan->model, &err) < 0) fail_msg("%s", err.text);
     if (card_open(card, &options, &plan->card, &err) < 0) fail_msg("%s", err.text);
     if (model_load(plan->model, plan->card, NULL, &plan->loaded, &err) < 0) fail_msg("%s", err.text);
 }
+
+static void open_tiny(struct plan *plan, const char *card) { open_tiny_over(plan, card, 1); }
 
 static void close_plan(struct plan *plan)
 {
@@ -95,6 +97,7 @@ static void test_a_dense_layer(void **state)
     }
     assert_int_equal(p[7].param[0], 9);
     assert_int_equal(p[7].rows, 1);
+    assert_int_equal(p[7].param[1], 16); /* dimensions of a value */
     assert_true(float_of_bits(p[8].param[1]) == 0.25f);
     assert_int_equal(p[10].flags, CARD_FLAG_ADD);
     assert_int_equal(p[10].dst, plan.planner.embeddings.address); /* the residual stream */
@@ -167,24 +170,68 @@ static void test_a_layer_of_experts(void **state)
     close_plan(&plan);
 }
 
+/* Entry e of the slot table of matrix m. */
+static card_addr slot_of(struct plan *plan, unsigned m, unsigned e)
+{
+    uint8_t entry[sizeof(card_addr)];
+    struct error err = {0};
+    card_addr at = plan->loaded->experts[0].table[m] + sizeof(card_addr) * e;
+    assert_int_equal(card_read(plan->card, entry, at, sizeof entry, NULL, 0, NULL, &err), 0);
+    return load_u64(entry);
+}
+
 static void test_slot_tables_name_every_expert(void **state)
 {
     (void)state;
     static struct plan plan;
     tiny_init(&plan.tiny, "qwen3moe");
     open_tiny(&plan, "sim");
-    const struct expert_layer *experts = &plan.loaded->experts[0];
-    assert_int_equal(experts->slot_bytes, 3 * card_matrix_bytes(CARD_FORMAT_INT4, 32, 32));
     for (unsigned m = 0; m < EXPERT_MATRICES; m++) {
-        uint8_t table[2 * sizeof(card_addr)];
-        card_event done;
-        struct error err = {0};
-        assert_int_equal(card_read(plan.card, table, experts->table[m], sizeof table, NULL, 0, &done, &err), 0);
-        assert_int_equal(card_wait(plan.card, done, 0, &err), 0);
+        const struct weight *weight = &plan.loaded->weights[tensor_table_index(expert_role(m), 0)];
         for (unsigned e = 0; e < 2; e++)
-            assert_int_equal(load_u64(table + 8 * e), experts->slots + e * experts->slot_bytes + experts->offset[m]);
+            assert_int_equal(slot_of(&plan, m, e), weight->address + e * card_matrix_bytes(CARD_FORMAT_INT4, 32, 32));
     }
     close_plan(&plan);
+}
+
+/*
+ * The tiny model's matrices are all of 32 columns, so their tiles follow each other over the banks, in the order of the
+ * table: output (tied) 1 tile, query 2, key 1, value 1, output of attention 2, then 2 for each expert's matrix: 19. Then
+ * comes the router, the only one of F32.
+ */
+static void test_matrices_are_dealt_over_the_banks(void **state)
+{
+    (void)state;
+    const uint64_t tile = card_block_bytes(CARD_FORMAT_INT4);
+    const enum tensor_role roles[] = {TENSOR_OUTPUT, TENSOR_ATTN_Q, TENSOR_ATTN_K, TENSOR_ATTN_V, TENSOR_ATTN_OUTPUT};
+    const unsigned before[] = {0, 1, 3, 4, 5};
+    for (unsigned banks = 2; banks <= 5; banks++) {
+        static struct plan plan;
+        tiny_init(&plan.tiny, "qwen3moe");
+        open_tiny_over(&plan, "sim", banks);
+        uint64_t base = plan.loaded->weights[TENSOR_OUTPUT].address;
+        assert_int_equal(CARD_ADDR_BANK(base), 0);
+        for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++) {
+            const struct weight *weight = &plan.loaded->weights[tensor_table_index(roles[i], 0)];
+            assert_int_equal(weight->address, CARD_ADDR(before[i] % banks, base + before[i] / banks * tile));
+            assert_int_equal(weight->banks, banks);
+        }
+        for (unsigned m = 0; m < EXPERT_MATRICES; m++)
+            for (unsigned e = 0; e < 2; e++) {
+                unsigned t = 7 + 4 * m + 2 * e;
+                assert_int_equal(slot_of(&plan, m, e), CARD_ADDR(t % banks, base + t / banks * tile));
+            }
+        const struct weight *router = &plan.loaded->weights[tensor_table_index(TENSOR_FFN_ROUTER, 0)];
+        assert_int_equal(router->address, base + (19 + banks - 1) / banks * tile);
+        assert_int_equal(router->banks, banks);
+        make(&plan, false, 3, 3);
+        for (unsigned i = 0; i < plan.planner.n_descriptors; i++) {
+            const struct card_descriptor *d = &plan.program[i];
+            if (d->opcode == CARD_OP_MATMUL) assert_int_equal(d->param[0], banks);
+            if (d->opcode == CARD_OP_EXPERT_MATMUL) assert_int_equal(d->param[2], banks);
+        }
+        close_plan(&plan);
+    }
 }
 
 static void test_only_wanted_rows_leave_the_last_attention(void **state)
@@ -239,6 +286,7 @@ int main(void)
         cmocka_unit_test(test_heads_are_normed_before_the_rotation),
         cmocka_unit_test(test_a_layer_of_experts),
         cmocka_unit_test(test_slot_tables_name_every_expert),
+        cmocka_unit_test(test_matrices_are_dealt_over_the_banks),
         cmocka_unit_test(test_only_wanted_rows_leave_the_last_attention),
         cmocka_unit_test(test_measuring_bounds_every_smaller_step),
     };

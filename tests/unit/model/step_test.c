@@ -60,14 +60,18 @@ static void open_model(struct fixture *f, const char *file, const char *card)
     f->n_vocab = model_get_config(f->model)->n_vocab;
 }
 
-static void open_all(struct fixture *f, const char *file, const char *card)
+/* kv_format 0: the card's default. */
+static void open_with_pages(struct fixture *f, const char *file, const char *card, unsigned kv_format)
 {
     struct error err = {0};
     open_model(f, file, card);
     if (model_load(f->model, f->card, NULL, &f->loaded, &err) < 0) fail_msg("%s", err.text);
     struct step_limits limits = limits_of(f->card);
+    if (kv_format != 0) limits.kv_format = kv_format;
     if (step_memory_open(f->loaded, &limits, &f->memory, &err) < 0) fail_msg("%s", err.text);
 }
+
+static void open_all(struct fixture *f, const char *file, const char *card) { open_with_pages(f, file, card, 0); }
 
 static void close_all(struct fixture *f)
 {
@@ -92,7 +96,7 @@ static void test_memory_is_what_was_promised_and_returns(void **state)
             open_model(&f, files[i], cards[c]);
             uint64_t at_start = free_bytes(f.card);
             card_describe(f.card, &info);
-            assert_int_equal(model_card_needs(f.model, info.weight_formats, &needs, &err), 0);
+            assert_int_equal(model_card_needs(f.model, &info, &needs, &err), 0);
             assert_int_equal(model_load(f.model, f.card, NULL, &f.loaded, &err), 0);
             uint64_t loaded = free_bytes(f.card);
             assert_int_equal(at_start - loaded, needs.expert_bytes + needs.other_bytes);
@@ -120,7 +124,7 @@ static void run_chunks(struct fixture *f, uint32_t chunk, const uint32_t pages[2
         struct error err = {0};
         for (uint32_t i = 0; i < n; i++) {
             tokens[i] = token_at(f, at + i);
-            batch[i] = (struct card_batch_token){.position = at + i, .first_page = 0};
+            batch[i] = (struct card_batch_token){.position = at + i, .first_page = 0, .visible = at + i + 1};
             rows[i] = i;
         }
         const struct step step = {n, tokens, batch, 2, pages, n, rows};
@@ -137,11 +141,11 @@ static void run_beside(struct fixture *f, const uint32_t rows[], uint32_t n_rows
     struct error err = {0};
     for (uint32_t i = 0; i < N_TOKENS; i++) {
         tokens[n] = token_at(f, i);
-        batch[n++] = (struct card_batch_token){.position = i, .first_page = 2};
+        batch[n++] = (struct card_batch_token){.position = i, .first_page = 2, .visible = i + 1};
     }
     for (uint32_t i = 0; i < N_TOKENS - 10; i++) {
         tokens[n] = token_at(f, 3 * i + 1);
-        batch[n++] = (struct card_batch_token){.position = i, .first_page = 0};
+        batch[n++] = (struct card_batch_token){.position = i, .first_page = 0, .visible = i + 1};
     }
     const struct step step = {n, tokens, batch, 4, pages, n_rows, rows};
     if (model_step(f->loaded, f->memory, &step, logits, &err) < 0) fail_msg("%s", err.text);
@@ -174,6 +178,69 @@ static void test_logits_do_not_depend_on_the_batch(void **state)
         }
 }
 
+/* The logits of N_TOKENS tokens with pages of this format; the caller's to free. */
+static float *logits_with_pages(const char *file, const char *card, unsigned kv_format, uint32_t *n_vocab)
+{
+    const uint32_t pages[2] = {2, 4};
+    struct fixture f = {0};
+    open_with_pages(&f, file, card, kv_format);
+    float *logits = calloc((size_t)N_TOKENS * f.n_vocab, sizeof *logits);
+    assert_non_null(logits);
+    run_chunks(&f, 20, pages, logits);
+    *n_vocab = f.n_vocab;
+    close_all(&f);
+    return logits;
+}
+
+/* Mean over rows of the squared error by the squared distance of the wanted row from its mean. */
+static double row_error(const float *got, const float *want, uint32_t n_vocab)
+{
+    double sum = 0;
+    for (uint32_t r = 0; r < N_TOKENS; r++, got += n_vocab, want += n_vocab) {
+        double mean = 0, errors = 0, squares = 0;
+        for (uint32_t i = 0; i < n_vocab; i++) mean += (double)want[i] / n_vocab;
+        for (uint32_t i = 0; i < n_vocab; i++) {
+            double error = (double)got[i] - (double)want[i], distance = (double)want[i] - mean;
+            errors += error * error;
+            squares += distance * distance;
+        }
+        sum += errors / squares / N_TOKENS;
+    }
+    return sum;
+}
+
+/* Each page format costs what its bits do, on both cards: half, 8 bits and 4 bits for the largest of 32 dimensions. */
+static void test_page_formats_lose_no_more_than_their_bits(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned format;
+        const char *name;
+        double ref, sim; /* most error against ref with F32 pages; sim has that of its activations besides */
+    } formats[] = {{CARD_FORMAT_F32, "F32", 0, 2e-3},
+                   {CARD_FORMAT_F16, "F16", 1e-6, 2e-3},
+                   {CARD_FORMAT_INT8, "INT8", 5e-4, 2e-3},
+                   {CARD_FORMAT_INT4, "INT4", 6e-2, 6e-2}};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        uint32_t n_vocab;
+        float *want = logits_with_pages(files[i], "ref", CARD_FORMAT_F32, &n_vocab);
+        double before = -1;
+        for (size_t k = 0; k < sizeof formats / sizeof formats[0]; k++) {
+            float *ref = logits_with_pages(files[i], "ref", formats[k].format, &n_vocab);
+            float *sim = logits_with_pages(files[i], "sim", formats[k].format, &n_vocab);
+            double ref_error = row_error(ref, want, n_vocab), sim_error = row_error(sim, want, n_vocab);
+            printf("%-24s %-4s pages: error %.1e on ref, %.1e on sim\n", files[i], formats[k].name, ref_error,
+                   sim_error);
+            assert_true(ref_error <= formats[k].ref && ref_error > before); /* fewer bits lose more */
+            before = ref_error;
+            assert_true(sim_error <= formats[k].sim);
+            free(ref);
+            free(sim);
+        }
+        free(want);
+    }
+}
+
 static void test_a_step_without_logits_fills_the_pages(void **state)
 {
     (void)state;
@@ -188,7 +255,7 @@ static void test_a_step_without_logits_fills_the_pages(void **state)
         run_chunks(&f, N_TOKENS, pages, whole);
         for (uint32_t t = 0; t < N_TOKENS; t++) {
             tokens[t] = token_at(&f, t);
-            batch[t] = (struct card_batch_token){.position = t, .first_page = 0};
+            batch[t] = (struct card_batch_token){.position = t, .first_page = 0, .visible = t + 1};
         }
         const uint32_t other_pages[2] = {3, 2};
         const struct step silent = {N_TOKENS - 1, tokens, batch, 2, other_pages, 0, NULL};
@@ -220,7 +287,7 @@ static void test_wrong_steps_are_refused(void **state)
     struct fixture f = {0};
     open_all(&f, files[0], "sim");
     uint32_t token = 1, page = 0, rows[2] = {0, 0};
-    struct card_batch_token place = {0, 0};
+    struct card_batch_token place = {.visible = 1};
     const struct step good = {1, &token, &place, 1, &page, 1, rows};
     struct step bad = good;
     bad.n_tokens = 0;
@@ -251,6 +318,10 @@ static void test_wrong_steps_are_refused(void **state)
     expect_bad_step(&f, &good, "no page for position 0");
     place = (struct card_batch_token){.position = CARD_MAX_POSITIONS, .first_page = 0};
     expect_bad_step(&f, &good, "position 4194304 is not below");
+    place = (struct card_batch_token){.position = 0, .visible = 33};
+    expect_bad_step(&f, &good, "no page for position 32");
+    place = (struct card_batch_token){.position = 0, .visible = CARD_MAX_POSITIONS + 1};
+    expect_bad_step(&f, &good, "4194305 visible positions");
     close_all(&f);
 }
 
@@ -265,7 +336,7 @@ static void test_wrong_limits_are_refused(void **state)
     bad[1].max_tokens = CARD_MAX_TOKENS + 1;
     bad[2].max_logit_rows = good.max_tokens + 1;
     bad[3].n_pages = 0;
-    bad[4].kv_format = CARD_FORMAT_INT4;
+    bad[4].kv_format = CARD_FORMAT_MXFP4; /* not of pages */
     for (size_t i = 0; i < 5; i++) {
         struct step_memory *memory;
         struct error err = {0};
@@ -389,6 +460,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory_is_what_was_promised_and_returns),
         cmocka_unit_test(test_logits_do_not_depend_on_the_batch),
+        cmocka_unit_test(test_page_formats_lose_no_more_than_their_bits),
         cmocka_unit_test(test_a_step_without_logits_fills_the_pages),
         cmocka_unit_test(test_wrong_steps_are_refused),
         cmocka_unit_test(test_wrong_limits_are_refused),

@@ -21,30 +21,49 @@ static uint8_t *matrix_bytes(enum gguf_tensor_type type, uint32_t rows, uint32_t
     return bytes;
 }
 
-static void check_upload(enum gguf_tensor_type type, unsigned format, uint32_t rows, uint32_t cols, unsigned threads)
+/* The matrix at target on the card, tile by tile as the rule of card_layout.h says; the last tile of F32 has less rows. */
+static void read_matrix(struct card *card, const struct upload_target *target, uint32_t cols, uint64_t bytes,
+                        uint8_t *out)
 {
-    const struct card_options card_options = {.threads = 1, .memory_bytes = 64u << 20};
+    uint64_t tile_bytes = target->banks > 1 ? card_tile_bytes(target->format, cols) : bytes;
+    for (uint64_t tile = 0; tile * tile_bytes < bytes; tile++) {
+        struct error err = {0};
+        unsigned bank = CARD_ADDR_BANK(target->address);
+        uint64_t turn = (bank + tile) / target->banks;
+        card_addr at = target->address;
+        if (target->banks > 1)
+            at = CARD_ADDR((bank + tile) % target->banks, CARD_ADDR_OFFSET(target->address) + turn * tile_bytes);
+        uint64_t left = bytes - tile * tile_bytes, n = left < tile_bytes ? left : tile_bytes;
+        if (card_read(card, out + tile * tile_bytes, at, n, NULL, 0, NULL, &err) < 0) fail_msg("%s", err.text);
+    }
+}
+
+/* Uploads to a card of so many banks, from bank `first` on, and compares every byte. */
+static void check_dealt(enum gguf_tensor_type type, unsigned format, uint32_t rows, uint32_t cols, unsigned threads,
+                        unsigned banks, unsigned first)
+{
+    const struct card_options card_options = {.threads = 1, .memory_bytes = 128u << 20, .banks = banks};
     const struct model_load_options options = {.threads = threads};
     uint8_t *data = matrix_bytes(type, rows, cols);
-    const struct pack_source source = {type, data, rows, cols};
-    size_t n = card_matrix_bytes(format, rows, cols);
+    const struct pack_source source = {type, data, rows, cols, 0};
+    size_t n = card_matrix_bytes(format, rows, cols), bank_bytes = n;
+    if (banks > 1) bank_bytes = (n / card_tile_bytes(format, cols) / banks + 2) * card_tile_bytes(format, cols);
     uint8_t *want = malloc(n), *got = malloc(n);
     struct pack_result result = {0}, at_once = {0};
     struct error err = {0};
     struct card *card;
     struct upload upload;
-    card_addr address;
-    card_event done;
+    uint64_t offset;
     pack_pieces(&source, format, 0, pack_n_pieces(rows), want, &at_once);
     assert_int_equal(card_open("sim", &card_options, &card, &err), 0);
-    assert_int_equal(card_alloc(card, 0, n, &address, &err), 0);
+    assert_int_equal(card_alloc_dealt(card, banks, bank_bytes, &offset, &err), 0);
+    const struct upload_target target = {.address = CARD_ADDR(first, offset), .format = format, .banks = banks};
     assert_int_equal(upload_open(&upload, card, &options, 100, &err), 0);
-    if (upload_matrix(&upload, &source, format, address, 100, &result, &err) < 0) fail_msg("%s", err.text);
+    if (upload_matrix(&upload, &source, &target, 100, &result, &err) < 0) fail_msg("%s", err.text);
     assert_int_equal(upload_finish(&upload, &err), 0);
     assert_int_equal(upload.done, 100);
     upload_close(&upload);
-    assert_int_equal(card_read(card, got, address, n, NULL, 0, &done, &err), 0);
-    assert_int_equal(card_wait(card, done, 0, &err), 0);
+    read_matrix(card, &target, cols, n, got);
     assert_memory_equal(got, want, n);
     assert_int_equal(result.not_finite, at_once.not_finite);
     double difference = result.value_squares - at_once.value_squares; /* sums of parts may round differently */
@@ -53,6 +72,11 @@ static void check_upload(enum gguf_tensor_type type, unsigned format, uint32_t r
     free(data);
     free(want);
     free(got);
+}
+
+static void check_upload(enum gguf_tensor_type type, unsigned format, uint32_t rows, uint32_t cols, unsigned threads)
+{
+    check_dealt(type, format, rows, cols, threads, 1, 0);
 }
 
 static void test_any_number_of_threads(void **state)
@@ -78,12 +102,56 @@ static void test_a_tile_wider_than_a_buffer(void **state)
     check_upload(GGUF_F32, CARD_FORMAT_F32, 33, 70000, 2); /* 16 rows are 4.5 MB */
 }
 
+static void test_dealt_over_any_number_of_banks(void **state)
+{
+    (void)state;
+    const unsigned banks[] = {2, 3, 5, 32};
+    for (size_t i = 0; i < sizeof banks / sizeof banks[0]; i++)
+        for (unsigned threads = 1; threads <= 3; threads++) {
+            check_dealt(GGUF_Q4_0, CARD_FORMAT_INT4, 1000, 2048, threads, banks[i], banks[i] / 2);
+            check_dealt(GGUF_Q8_0, CARD_FORMAT_INT8, 4001, 4096, threads, banks[i], banks[i] - 1); /* several chunks */
+            check_dealt(GGUF_MXFP4, CARD_FORMAT_MXFP4, 33, 2880, threads, banks[i], 1); /* fewer tiles than banks */
+            check_dealt(GGUF_F16, CARD_FORMAT_INT8, 1, 100, threads, banks[i], 0);
+            check_dealt(GGUF_F32, CARD_FORMAT_F32, 130, 7, threads, banks[i], 1);      /* the last tile has two rows */
+            check_dealt(GGUF_Q4_0, CARD_FORMAT_F32, 1031, 4096, threads, banks[i], 0); /* several chunks */
+            check_dealt(GGUF_F32, CARD_FORMAT_F32, 5, 33, threads, banks[i], 1);
+        }
+}
+
+/* A chunk goes to each bank in one copy: no more copies than that. */
+static void test_each_bank_gets_its_tiles_at_once(void **state)
+{
+    (void)state;
+    const struct card_options card_options = {.threads = 1, .memory_bytes = 64u << 20, .banks = 4};
+    struct upload upload;
+    struct card *card;
+    struct error err = {0};
+    struct pack_result result = {0};
+    uint64_t offset;
+    card_event before, after;
+    uint8_t *data = matrix_bytes(GGUF_Q4_0, 640, 2048), probe = 0;
+    const struct pack_source source = {GGUF_Q4_0, data, 640, 2048, 0};
+    assert_int_equal(card_open("sim", &card_options, &card, &err), 0);
+    assert_int_equal(card_alloc_dealt(card, 4, 1u << 20, &offset, &err), 0);
+    const struct upload_target target = {.address = CARD_ADDR(2, offset), .format = CARD_FORMAT_INT4, .banks = 4};
+    assert_int_equal(upload_open(&upload, card, NULL, 1, &err), 0);
+    assert_int_equal(card_read(card, &probe, CARD_ADDR(0, offset), 1, NULL, 0, &before, &err), 0);
+    assert_int_equal(upload_matrix(&upload, &source, &target, 1, &result, &err), 0);
+    assert_int_equal(card_read(card, &probe, CARD_ADDR(0, offset), 1, NULL, 0, &after, &err), 0);
+    assert_int_equal(after - before, 4 + 1); /* events are numbered by call */
+    upload_close(&upload);
+    card_close(card);
+    free(data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_any_number_of_threads),
         cmocka_unit_test(test_more_than_the_buffers_hold),
         cmocka_unit_test(test_a_tile_wider_than_a_buffer),
+        cmocka_unit_test(test_dealt_over_any_number_of_banks),
+        cmocka_unit_test(test_each_bank_gets_its_tiles_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

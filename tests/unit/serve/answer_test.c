@@ -95,7 +95,8 @@ static void whole_chat(void **state)
     (void)state;
     const struct answer_choice choices[] = {{"one\n", 4, "stop"}, {NULL, 0, "length"}};
     struct json_out out = {0};
-    answer_whole(&chat, choices, 2, &(struct answer_usage){3, 4}, &out);
+    answer_whole(&chat, choices, 2,
+                 &(struct answer_usage){.prompt_tokens = 3, .completion_tokens = 4, .cached_tokens = 2}, &out);
     json_t *answer = parse(out.bytes, out.length);
     assert_string_equal(get_text(answer, "object"), "chat.completion");
     assert_string_equal(get_text(answer, "id"), "chatcmpl-1");
@@ -111,6 +112,8 @@ static void whole_chat(void **state)
     json_t *usage = json_object_get(answer, "usage");
     assert_int_equal(json_integer_value(json_object_get(usage, "prompt_tokens")), 3);
     assert_int_equal(json_integer_value(json_object_get(usage, "total_tokens")), 7);
+    const json_t *details = json_object_get(usage, "prompt_tokens_details");
+    assert_int_equal(json_integer_value(json_object_get(details, "cached_tokens")), 2);
     json_decref(answer);
     json_out_free(&out);
 }
@@ -119,7 +122,8 @@ static void whole_completion(void **state)
 {
     (void)state;
     struct json_out out = {0};
-    answer_whole(&text, &(struct answer_choice){"abc", 3, "length"}, 1, &(struct answer_usage){1, 1}, &out);
+    answer_whole(&text, &(struct answer_choice){"abc", 3, "length"}, 1,
+                 &(struct answer_usage){.prompt_tokens = 1, .completion_tokens = 1}, &out);
     json_t *answer = parse(out.bytes, out.length);
     assert_string_equal(get_text(answer, "object"), "text_completion");
     assert_string_equal(get_text(choice_of(answer), "text"), "abc");
@@ -149,7 +153,7 @@ static void chat_events(void **state)
     assert_string_equal(get_text(choice_of(event), "finish_reason"), "stop");
     assert_int_equal(json_object_size(json_object_get(choice_of(event), "delta")), 0);
     json_decref(event);
-    answer_event_usage(&chat, &(struct answer_usage){1, 2}, &out);
+    answer_event_usage(&chat, &(struct answer_usage){.prompt_tokens = 1, .completion_tokens = 2}, &out);
     event = one_event(&out);
     assert_int_equal(json_array_size(json_object_get(event, "choices")), 0);
     assert_int_equal(json_integer_value(json_object_get(json_object_get(event, "usage"), "completion_tokens")), 2);

@@ -167,7 +167,8 @@ static void whole_answer(void **state)
         strstr(f.client.received, "\"index\":0,\"text\":\"one\",\"logprobs\":null,\"finish_reason\":\"stop\""));
     assert_non_null(
         strstr(f.client.received, "\"index\":1,\"text\":\"two\",\"logprobs\":null,\"finish_reason\":\"length\""));
-    client_expect(&f.client, "\"usage\":{\"prompt_tokens\":2,\"completion_tokens\":10,\"total_tokens\":12}");
+    client_expect(&f.client, "\"usage\":{\"prompt_tokens\":2,\"completion_tokens\":10,\"total_tokens\":12,\"prompt_"
+                             "tokens_details\":{\"cached_tokens\":0}}");
     assert_int_equal(engine.n_cancelled, 0);
     end(&f);
 }

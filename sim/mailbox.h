@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * PUBLISH and AWAIT: how a running program and the host, in another thread, tell each other which experts are chosen and
+ * where they lie. Both sides use atomic loads and stores of whole words (host_memory_write and host_memory_read of
+ * host/card give them to the host). The float reference uses these too.
+ */
+#ifndef SLUICE_SIM_MAILBOX_H
+#define SLUICE_SIM_MAILBOX_H
+
+#include "host/base/error.h"
+#include "sim/step.h"
+
+/* Writes the choices, then the sequence number with release order: who reads it by acquire sees the choices. */
+void sim_publish(const struct sim_step *step);
+
+/*
+ * Returns 0 when every chosen expert has a slot, having read it by acquire: what the host wrote before is seen.
+ * ERROR_CARD names an expert that has none and the time waited. The choices have passed sim_step_check.
+ */
+int sim_await(const struct sim_step *step, struct error *err);
+
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The inner loop of a quantized matmul: one tile of 16 rows against n rows of activations. There is one implementation
+ * in GNU C for any processor and one for each instruction set worth it; all give the bits of kernels/README.md.
+ */
+#ifndef SLUICE_SIM_TILE_KERNELS_H
+#define SLUICE_SIM_TILE_KERNELS_H
+
+#include "kernels/abi/card_layout.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* A row of act[T][C] (card_layout.h). */
+struct act_row {
+    const int8_t *value; /* [groups][32] */
+    const float *scale;  /* [groups] */
+    const int32_t *sum;  /* [groups] */
+};
+
+/*
+ * acc[i][r] goes on with the products of the tile's row r and activation row i, group after group. tile: `blocks` blocks
+ * of a quantized format; groups: of an activation row, what lies past them in the last block is padding.
+ */
+typedef void tile_kernel(unsigned format, const uint8_t *tile, uint32_t blocks, uint32_t groups,
+                         const struct act_row *rows, uint32_t n, float (*acc)[CARD_TILE_ROWS]);
+
+tile_kernel tile_generic;
+#if defined(__x86_64__)
+tile_kernel tile_avx2;   /* AVX2, FMA, F16C */
+tile_kernel tile_avx512; /* AVX-512 F, BW, VL, VNNI */
+#elif defined(__aarch64__)
+tile_kernel tile_neon; /* dot-product extension */
+#endif
+
+/*
+ * Asks for the bytes that lie AHEAD of group i of a block. Blocks of 256 columns have their parts in several places, which
+ * no prefetcher follows as one stream.
+ */
+static inline __attribute__((always_inline)) void tile_prefetch(unsigned format, unsigned block_groups,
+                                                                const uint8_t *block, unsigned i)
+{
+    enum { AHEAD = 4096 };
+    const unsigned share = card_block_bytes(format) / block_groups;
+    for (unsigned at = 0; at < share; at += CARD_WORD_BYTES) __builtin_prefetch(block + AHEAD + (size_t)share * i + at);
+}
+
+/*
+ * The kernel with this name, or NULL if this processor or this build has it not; asked NULL: the fastest that it has.
+ * *name is static.
+ */
+tile_kernel *tile_kernel_find(const char *asked, const char **name);
+
+#endif
