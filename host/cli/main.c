@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 static const struct command *const commands[] = {
-    &command_run,    &command_serve, &command_inspect, &command_tokenize, &command_detokenize,
+    &command_run,    &command_serve, &command_inspect, &command_tokenize, &command_detokenize, &command_template,
     &command_logits, &command_eval,  &command_bench,   &command_cards,    &command_pack,
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
