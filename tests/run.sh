@@ -88,7 +88,7 @@ check hls-lint $python tests/lint/hls_lint.py
 check hls-lint-refuses $python tests/lint/hls_lint_test.py
 check unit unit_tests release
 check unit-asan unit_tests asan
-check unit-tsan unit_tests tsan -R '^(engine|serve|card|sim)/'
+check unit-tsan unit_tests tsan -R '^(engine|serve|card|sim)/|^model/(slc|upload)_test'
 check aarch64 bash tests/aarch64/run.sh
 check logits-ref $python tests/models/check_logits.py $sluice --card ref
 check logits-sim $python tests/models/check_logits.py $sluice --card sim
