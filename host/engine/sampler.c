@@ -11,8 +11,8 @@
 #include "host/engine/sampler.h"
 
 #include "host/base/memory.h"
+#include "host/base/philox.h"
 #include "host/base/vector_clones.h"
-#include "host/engine/philox.h"
 #include "kernels/abi/card_math.h"
 
 #include <math.h>

@@ -9,8 +9,8 @@
 #define SLUICE_TESTS_FAKE_MODEL_H
 
 #include "host/base/memory.h"
+#include "host/base/philox.h"
 #include "host/engine/engine.h"
-#include "host/engine/philox.h"
 
 #include <string.h>
 

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "host/engine/philox.h"
+#include "host/base/philox.h"
 #include "host/engine/sampler.h"
 #include "kernels/abi/card_math.h"
 
