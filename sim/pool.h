@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A pool of compute threads for one caller. A job is a range of items; every thread takes one contiguous part of it, so
- * which thread computes an item is fixed, and as an item never shares a sum with another, no bit depends on the count
- * of threads. Nothing is allocated after the pool is open. Its threads compute in the card's float mode
- * (host/base/float_mode.h); the caller, who computes too, enters it himself.
+ * A pool of compute threads for one caller. A job is a range of items; every thread starts on a contiguous part of its own,
+ * the same for every job of that size (so memory that it touched first is near), and then helps where others are late. An
+ * item never shares a sum with another, so no bit depends on who computes it. Nothing is allocated after the pool is open.
+ * Its threads compute in the card's float mode (host/base/float_mode.h); the caller, who computes too, enters it himself.
  */
 #ifndef SLUICE_SIM_POOL_H
 #define SLUICE_SIM_POOL_H

@@ -40,7 +40,7 @@ tile_kernel tile_neon; /* dot-product extension */
 static inline __attribute__((always_inline)) void tile_prefetch(unsigned format, unsigned block_groups,
                                                                 const uint8_t *block, unsigned i)
 {
-    enum { AHEAD = 4096 };
+    enum { AHEAD = 8192 };
     const unsigned share = card_block_bytes(format) / block_groups;
     for (unsigned at = 0; at < share; at += CARD_WORD_BYTES) __builtin_prefetch(block + AHEAD + (size_t)share * i + at);
 }

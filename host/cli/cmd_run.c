@@ -159,6 +159,7 @@ static int run_session(struct run_options *options, struct error *err)
     int status = options->prompt ? 0 : catch_interrupts(&options->generate.interrupt_fd, err);
     if (status == 0) status = session_open(&options->session, true, false, &session, err);
     if (status == 0) status = answer_all(&session, options, err);
+    if (status == 0) status = session_end_trace(&session, err);
     session_close(&session);
     if (options->generate.interrupt_fd >= 0) close(options->generate.interrupt_fd);
     return status;
@@ -186,9 +187,11 @@ static int run(const struct command *self, int argc, char **argv)
         {"top-p", 0, OPTION_FLOAT, &sampling->top_p, "P", "sample among the best that make up P (default 1)", 1e-6, 1},
         {"min-p", 0, OPTION_FLOAT, &sampling->min_p, "P", "leave out below P times the best (default 0)", 0, 1},
         {"seed", 0, OPTION_U64, &sampling->seed, "N", "seed of the samples (default 0)", 0, 0},
-        {"stats", 0, OPTION_FLAG, &o.generate.stats, NULL, "speed and times on stderr", 0, 0},
+        {"stats", 0, OPTION_FLAG, &o.generate.stats, NULL,
+         "speed and times on stderr, with a profile also energy and utilisation", 0, 0},
         SESSION_OPTION_ROWS(&o.session),
         SPECULATION_OPTION_ROWS(&o.session),
+        TRACE_OPTION_ROW(&o.session),
         {0},
     };
     int n_operands;

@@ -11,8 +11,8 @@
 #include "host/engine/sampler.h"
 
 #include "host/base/memory.h"
+#include "host/base/philox.h"
 #include "host/base/vector_clones.h"
-#include "host/engine/philox.h"
 #include "kernels/abi/card_math.h"
 
 #include <math.h>
@@ -69,13 +69,32 @@ static double random_unit(const struct sampling *sampling, uint32_t position)
     return (random_bits(sampling->seed, sampling->choice, position, 0) >> 8) * 0x1p-24;
 }
 
+/* Largest of a block in 16 lanes, NaN left out; least if nothing is above it. */
+#define BEST_BLOCK 256u
+#define BEST_LANES 16u
+static inline __attribute__((always_inline)) float best_of_block(const float *logits, float least)
+{
+    float lane[BEST_LANES];
+    for (uint32_t j = 0; j < BEST_LANES; j++) lane[j] = least;
+    for (uint32_t i = 0; i < BEST_BLOCK; i += BEST_LANES) {
+        for (uint32_t j = 0; j < BEST_LANES; j++) lane[j] = logits[i + j] > lane[j] ? logits[i + j] : lane[j];
+    }
+    for (uint32_t j = 1; j < BEST_LANES; j++) lane[0] = lane[j] > lane[0] ? lane[j] : lane[0];
+    return lane[0];
+}
+
 /* The first of the largest; 0 if all are NaN. */
+VECTOR_CLONES
 static uint32_t index_of_best(const float *logits, uint32_t n)
 {
-    uint32_t best = 0;
-    for (uint32_t i = 1; i < n; i++) {
-        if (logits[i] > logits[best] || (isnan(logits[best]) && !isnan(logits[i]))) best = i;
+    uint32_t best = 0, i = 0;
+    while (best < n && isnan(logits[best])) best++;
+    if (best == n) return 0;
+    for (; i + BEST_BLOCK <= n; i += BEST_BLOCK) {
+        if (!(best_of_block(logits + i, logits[best]) > logits[best])) continue;
+        for (uint32_t j = i; j < i + BEST_BLOCK; j++) best = logits[j] > logits[best] ? j : best;
     }
+    for (; i < n; i++) best = logits[i] > logits[best] ? i : best;
     return best;
 }
 

@@ -48,12 +48,12 @@ int loaded_model_no_format(size_t index, enum gguf_tensor_type type, struct erro
 }
 
 /* Error sums of one tensor, merged into the model's when the tensor is complete. */
-static void count_conversion(struct loaded_model *loaded, size_t index, uint32_t expert,
-                             const struct pack_result *result)
+static void count_conversion(struct loaded_model *loaded, size_t index)
 {
+    const struct pack_result *result = &loaded->packed[index];
     struct model_conversion *conversion = &loaded->conversion;
     double relative = result->value_squares > 0 ? sqrt(result->error_squares / result->value_squares) : 0;
-    if (expert == 0) conversion->n_tensors++;
+    conversion->n_tensors++;
     loaded->error_squares += result->error_squares;
     loaded->value_squares += result->value_squares;
     if (loaded->value_squares > 0) conversion->relative_rms_error = sqrt(loaded->error_squares / loaded->value_squares);
@@ -85,14 +85,23 @@ int loaded_model_upload(struct loaded_model *loaded, struct upload *upload, size
         source.data = entry->tensor->data + first * bytes;
     }
     struct upload_target target = {.address = dst, .format = weight->format, .banks = weight->banks};
-    struct pack_result packed = {0};
-    int result = upload_matrix(upload, &source, &target, n * bytes, &packed, err);
-    if (result == 0) result = loaded_model_check_packed(entry->tensor, &packed, err);
-    if (result < 0) return result;
-    if (entry->packed != NULL)
-        slc_forget(loaded->model->packed, source.data, entry->packed->n_bytes / entry->experts * n);
-    else if (pack_rounds(source.type, weight->format))
-        count_conversion(loaded, index, first, &packed);
+    int result = upload_matrix(upload, &source, &target, n * bytes, &loaded->packed[index], err);
+    return result < 0 ? result : loaded_model_check_packed(entry->tensor, &loaded->packed[index], err);
+}
+
+/* What packing saw of the matrices that were uploaded: of experts, or of the others. */
+static int check_matrices(struct loaded_model *loaded, bool experts, struct error *err)
+{
+    for (size_t i = 0; i < loaded->model->table.n_entries; i++) {
+        const struct tensor_entry *entry = &loaded->model->table.entries[i];
+        if (!placement_has(loaded->model, i) ||
+            experts != (tensor_role_kind(tensor_table_role(i)) == TENSOR_KIND_EXPERTS))
+            continue;
+        int result = loaded_model_check_packed(entry->tensor, &loaded->packed[i], err);
+        if (result < 0) return result;
+        if (entry->packed == NULL && pack_rounds(entry->tensor->type, loaded->weights[i].format))
+            count_conversion(loaded, i);
+    }
     return 0;
 }
 
@@ -259,6 +268,8 @@ static int load_all(struct loaded_model *loaded, struct placement *placement, st
     if (result == 0) result = load_matrices(loaded, placement, upload, err);
     if (result == 0) result = load_experts(loaded, placement, small, upload, err);
     if (result == 0) result = upload_finish(upload, err);
+    if (result == 0) result = check_matrices(loaded, false, err); /* in the order in which they were packed */
+    if (result == 0) result = check_matrices(loaded, true, err);
     if (result < 0) return result;
     card_event done;
     result = card_write(loaded->card, small->address, small->bytes, small->size, NULL, 0, &done, err);
@@ -274,9 +285,10 @@ static struct loaded_model *loaded_model_new(const struct model *model, struct c
     loaded->model = model;
     loaded->card = card;
     loaded->weights = memory_array(model->table.n_entries, sizeof *loaded->weights);
+    loaded->packed = memory_array(model->table.n_entries, sizeof *loaded->packed);
     loaded->allocations = memory_array(n_allocations, sizeof *loaded->allocations);
     if (model->config.n_experts > 0) loaded->experts = memory_array(model->config.n_layers, sizeof *loaded->experts);
-    if (loaded->weights != NULL && loaded->allocations != NULL &&
+    if (loaded->weights != NULL && loaded->packed != NULL && loaded->allocations != NULL &&
         (model->config.n_experts == 0 || loaded->experts != NULL))
         return loaded;
     loaded_model_close(loaded);
@@ -330,6 +342,7 @@ void loaded_model_close(struct loaded_model *loaded)
     for (size_t i = 0; i < loaded->n_allocations; i++) card_free(loaded->card, loaded->allocations[i]);
     free(loaded->allocations);
     free(loaded->weights);
+    free(loaded->packed);
     free(loaded->experts);
     free(loaded);
 }

@@ -41,6 +41,7 @@ struct loaded_model {
     const struct model *model;
     struct card *card;
     struct weight *weights;       /* owned; by tensor_table_index */
+    struct pack_result *packed;   /* owned; by tensor_table_index: what packing saw, complete after upload_finish */
     struct expert_layer *experts; /* owned; by layer; NULL in dense models */
     card_addr rope_frequencies;   /* f32[rope_dims / 2] */
     card_addr *allocations;       /* owned, and so is the card memory */

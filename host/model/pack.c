@@ -20,6 +20,8 @@
 #define K_NIBBLES 320u          /* offset of the 4-bit groups in the Q4_K, Q5_K and Q6_K blocks */
 #define PREFETCH_BYTES 512u     /* how far ahead a row is asked for */
 #define K_HIGH_BITS 2368u       /* offset of the bits above them */
+#define ROUND_GROUPS 8u         /* of a float row, rounded at once */
+#define ROUND_COLS (ROUND_GROUPS * CARD_GROUP_COLS)
 
 /* What is called for every group: left to itself, the compiler calls it. */
 #define PACK_INLINE static inline __attribute__((always_inline))
@@ -233,51 +235,109 @@ PACK_INLINE uint32_t largest_bits(const float values[CARD_GROUP_COLS])
     return largest;
 }
 
-/* Adds the errors of quantized values and the values' squares, in four sums each, so that additions overlap. */
+typedef float float_lanes __attribute__((vector_size(4 * sizeof(float))));
+typedef double double_lanes __attribute__((vector_size(4 * sizeof(double))));
+
+/* Of quantized values: two times four sums, so that additions overlap. */
+struct rounding {
+    double_lanes errors[2], squares[2];
+};
+
 PACK_INLINE void measure_error(const float values[CARD_GROUP_COLS], const float rounded[CARD_GROUP_COLS],
-                               struct pack_result *result)
+                               struct rounding *rounding)
 {
-    double errors[4] = {0}, squares[4] = {0};
-    for (unsigned c = 0; c < CARD_GROUP_COLS; c += 4) {
-        for (unsigned i = 0; i < 4; i++) {
-            double value = (double)values[c + i], error = (double)rounded[c + i] - value;
-            errors[i] += error * error;
-            squares[i] += value * value;
+    for (unsigned c = 0; c < CARD_GROUP_COLS; c += 8) {
+        for (unsigned i = 0; i < 2; i++) {
+            float_lanes exact, near;
+            memcpy(&exact, values + c + 4 * i, sizeof exact);
+            memcpy(&near, rounded + c + 4 * i, sizeof near);
+            double_lanes value = __builtin_convertvector(exact, double_lanes);
+            double_lanes error = __builtin_convertvector(near, double_lanes) - value;
+            rounding->errors[i] += error * error;
+            rounding->squares[i] += value * value;
         }
     }
+}
+
+PACK_INLINE void add_rounding(const struct rounding *rounding, struct pack_result *result)
+{
+    double_lanes errors = rounding->errors[0] + rounding->errors[1];
+    double_lanes squares = rounding->squares[0] + rounding->squares[1];
     result->error_squares += (errors[0] + errors[1]) + (errors[2] + errors[3]);
     result->value_squares += (squares[0] + squares[1]) + (squares[2] + squares[3]);
 }
 
-/*
- * 32 floats to one row of an 8-bit group by Q8_0's rule (ggml's quantize_row_q8_0): d = largest magnitude / 127,
- * q = round(value / d), ties away from zero, d stored as a half.
- */
-PACK_INLINE void put_rounded(const float values[CARD_GROUP_COLS], uint8_t *block, unsigned group, unsigned row,
-                             struct pack_result *result)
+/* The nearest integer, ties away from zero, of magnitudes below 2^22. A half itself would round up what is just below one. */
+PACK_INLINE int32_t nearest(float q)
 {
-    uint32_t largest = largest_bits(values);
+    const uint32_t below_half = 0x3effffffu;
+    return (int32_t)(q + float_of_bits(below_half | (bits_of_float(q) & 0x80000000u)));
+}
+
+/* What is the same for 32 columns of a float row, for all groups that are decoded at once. */
+struct group_scales {
+    uint32_t largest[ROUND_GROUPS]; /* magnitude's bits */
+    uint16_t half[ROUND_GROUPS];    /* d as it is stored */
+    float scale[ROUND_GROUPS];      /* its value */
+    float inverse[ROUND_GROUPS];    /* of d before it was rounded; 0 where every weight is 0 */
+};
+
+/*
+ * Scales by Q8_0's rule (ggml's quantize_row_q8_0): d = largest magnitude / 127, stored as a half. For all groups side by side,
+ * without branches: one by one, the chain of divisions and conversions took longer than all the rest. A d of zero, and one below
+ * 2^-128, whose half is zero too, have no finite inverse.
+ */
+PACK_INLINE void choose_scales(struct group_scales *scales)
+{
+    for (unsigned g = 0; g < ROUND_GROUPS; g++) {
+        float d = float_of_bits(scales->largest[g]) / 127.0f;
+        uint32_t inverse = bits_of_float(1.0f / d);
+        scales->inverse[g] = float_of_bits(inverse & (0u - (inverse < 0x7f800000u)));
+        uint16_t half = card_f32_to_f16(d);
+        scales->half[g] = half;
+        scales->scale[g] = card_f16_to_f32(half);
+    }
+}
+
+/* 32 floats to one row of an 8-bit group: q = round(value / d), ties away from zero. */
+PACK_INLINE void put_rounded(const float values[CARD_GROUP_COLS], float inverse, float scale, uint8_t *group,
+                             unsigned row, struct rounding *rounding)
+{
+    float rounded[CARD_GROUP_COLS];
+    uint8_t quantized[CARD_GROUP_COLS];
+    for (unsigned c = 0; c < CARD_GROUP_COLS; c++) {
+        int32_t whole = nearest(values[c] * inverse);
+        rounded[c] = scale * (float)whole;
+        quantized[c] = (uint8_t)whole;
+    }
+    put_bytes(quantized, group, row);
+    measure_error(values, rounded, rounding);
+}
+
+/* ROUND_COLS floats to one row of n_blocks blocks. */
+PACK_INLINE void round_row(const float values[ROUND_COLS], uint32_t n_blocks, uint8_t *out, unsigned row,
+                           struct rounding *rounding, struct pack_result *result)
+{
+    struct group_scales scales;
+    uint32_t largest = 0;
+    bool too_large = false;
+    for (unsigned g = 0; g < ROUND_GROUPS; g++) {
+        scales.largest[g] = largest_bits(values + CARD_GROUP_COLS * g);
+        largest = scales.largest[g] > largest ? scales.largest[g] : largest;
+    }
     if (largest >= 0x7f800000u) {
         result->not_finite = true;
         return;
     }
-    float d = float_of_bits(largest) / 127.0f, inverse = d > 0.0f ? 1.0f / d : 0.0f;
-    uint16_t half = card_f32_to_f16(d);
-    if ((half & 0x7c00u) == 0x7c00u) result->too_large = true;
-    if (!isfinite(inverse)) inverse = 0.0f; /* d below 2^-128: the half is zero, and so is every weight */
-    float scale = card_f16_to_f32(half), rounded[CARD_GROUP_COLS];
-    uint8_t quantized[CARD_GROUP_COLS];
-    for (unsigned c = 0; c < CARD_GROUP_COLS; c++) {
-        float q = values[c] * inverse;
-        int32_t whole = (int32_t)q;
-        float rest = q - (float)whole; /* exact */
-        whole += (rest >= 0.5f ? 1 : 0) - (rest <= -0.5f ? 1 : 0);
-        rounded[c] = scale * (float)whole;
-        quantized[c] = (uint8_t)whole;
+    choose_scales(&scales);
+    for (unsigned g = 0; g < 2 * n_blocks; g++) {
+        uint8_t *block = out + g / 2 * card_block_bytes(CARD_FORMAT_INT8);
+        store_u16(block + 32 * (g % 2) + 2 * row, scales.half[g]);
+        put_rounded(values + CARD_GROUP_COLS * g, scales.inverse[g], scales.scale[g],
+                    block + 64 + BYTE_GROUP_BYTES * (g % 2), row, rounding);
+        too_large |= (scales.half[g] & 0x7c00u) == 0x7c00u;
     }
-    store_u16(block + 32 * group + 2 * row, half);
-    put_bytes(quantized, block + 64 + BYTE_GROUP_BYTES * group, row);
-    measure_error(values, rounded, result);
+    result->too_large |= too_large;
 }
 
 static const struct {
@@ -337,22 +397,38 @@ static void pack_floats(const struct pack_source *source, uint32_t first, uint32
     }
 }
 
-/* One tile from float rows: 64 columns of one row at a time. */
+/*
+ * Asks for bytes of one row that will be read soon. Rows of less than a page: the processor loses count of so many streams in one
+ * page. After a row's end comes the same row of the next tile.
+ */
+PACK_INLINE void prefetch_row(const uint8_t *row, size_t at, size_t n_bytes, size_t stride)
+{
+    if (at >= stride) at += (CARD_TILE_ROWS - 1) * stride;
+    for (size_t line = 0; line < n_bytes; line += 64) __builtin_prefetch(row + at + line);
+}
+
+/* One tile from float rows: of each row as much at a time as goes to a few blocks. */
 VECTOR_CLONES
 static void round_tile(const struct pack_source *source, const uint8_t *rows, unsigned n_rows, uint8_t *out,
                        struct pack_result *result)
 {
-    size_t stride = pack_row_bytes(source), element = gguf_block_bytes(source->type);
-    for (uint32_t c = 0; c < source->cols; c += 64, out += card_block_bytes(CARD_FORMAT_INT8)) {
-        uint32_t count = source->cols - c < 64 ? source->cols - c : 64;
+    const size_t stride = pack_row_bytes(source), element = gguf_block_bytes(source->type);
+    const size_t block_bytes = card_block_bytes(CARD_FORMAT_INT8), bytes = ROUND_COLS * element;
+    struct pack_result seen = *result;
+    struct rounding rounding = {0};
+    for (uint32_t c = 0; c < source->cols; c += ROUND_COLS, out += ROUND_COLS / 64 * block_bytes) {
+        uint32_t count = source->cols - c < ROUND_COLS ? source->cols - c : ROUND_COLS;
         for (unsigned r = 0; r < n_rows; r++) {
-            float values[64];
-            gguf_decode(source->type, rows + r * stride + c * element, count, values);
-            for (uint32_t i = count; i < 64; i++) values[i] = 0.0f;
-            put_rounded(values, out, 0, r, result);
-            put_rounded(values + CARD_GROUP_COLS, out, 1, r, result);
+            const uint8_t *row = rows + r * stride;
+            float values[ROUND_COLS];
+            prefetch_row(row, c * element + bytes, bytes, stride);
+            gguf_decode(source->type, row + c * element, count, values);
+            for (uint32_t i = count; i < ROUND_COLS; i++) values[i] = 0.0f;
+            round_row(values, (count + 63) / 64, out, r, &rounding, &seen);
         }
     }
+    add_rounding(&rounding, &seen);
+    *result = seen;
 }
 
 static void move_tile(const struct pack_source *source, unsigned format, const uint8_t *rows, unsigned n_rows,
@@ -363,13 +439,12 @@ static void move_tile(const struct pack_source *source, unsigned format, const u
     uint32_t width = card_block_cols(format);
     size_t cell_bytes = (size_t)(width / gguf_block_elements(source->type)) * gguf_block_bytes(source->type);
     bool bad = false;
-    for (uint32_t c = 0; c < source->cols; c += width, rows += cell_bytes, out += card_block_bytes(format)) {
+    for (uint32_t c = 0; c < source->cols; c += width, out += card_block_bytes(format)) {
         unsigned n_groups = (source->cols - c < width ? source->cols - c : width) / CARD_GROUP_COLS;
+        size_t at = c / width * cell_bytes;
         for (unsigned r = 0; r < n_rows; r++) {
-            /* Rows of less than a page: the processor loses count of so many streams in one page. */
-            for (size_t ahead = 0; ahead < cell_bytes; ahead += 64)
-                __builtin_prefetch(rows + r * stride + PREFETCH_BYTES + ahead);
-            bad |= cell(rows + r * stride, n_groups, out, r);
+            prefetch_row(rows + r * stride, at + PREFETCH_BYTES, cell_bytes, stride);
+            bad |= cell(rows + r * stride + at, n_groups, out, r);
         }
     }
     result->not_finite |= bad;

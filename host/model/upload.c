@@ -3,6 +3,7 @@
 
 #include "host/base/memory.h"
 #include "host/model/model_internal.h"
+#include "host/model/upload_direct.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -11,7 +12,6 @@
 #define BUFFER_BYTES (4u << 20)
 #define BANK_BYTES (512u << 10)   /* a buffer has room for this much of each bank: DMA of less is slow */
 #define THREAD_BYTES (128u << 10) /* below this much for each, starting a thread costs more than it packs */
-#define MAX_THREADS 64u
 
 /* Pieces [first, first + n) of a matrix in a buffer: those of one bank together, in order, bank after bank. */
 struct chunk {
@@ -61,7 +61,7 @@ int upload_open(struct upload *upload, struct card *card, const struct model_loa
         long cores = sysconf(_SC_NPROCESSORS_ONLN);
         upload->threads = cores > 0 ? (unsigned)cores : 1;
     }
-    if (upload->threads > MAX_THREADS) upload->threads = MAX_THREADS;
+    if (upload->threads > UPLOAD_MAX_THREADS) upload->threads = UPLOAD_MAX_THREADS;
     for (unsigned i = 0; i < 2; i++) {
         upload->buffer[i] = aligned_alloc(CARD_ALIGNMENT, upload->buffer_bytes);
         if (upload->buffer[i] == NULL) return error_set(err, ERROR_NO_MEMORY, "loading: out of memory");
@@ -69,14 +69,8 @@ int upload_open(struct upload *upload, struct card *card, const struct model_loa
     return 0;
 }
 
-void upload_close(struct upload *upload)
-{
-    (void)upload_finish(upload, NULL);
-    for (unsigned i = 0; i < 2; i++) free(upload->buffer[i]);
-    *upload = (struct upload){0};
-}
-
-int upload_finish(struct upload *upload, struct error *err)
+/* For all writes from the buffers. */
+static int wait_for_writes(struct upload *upload, struct error *err)
 {
     int result = 0;
     for (unsigned i = 0; i < 2; i++) {
@@ -89,11 +83,26 @@ int upload_finish(struct upload *upload, struct error *err)
     return result;
 }
 
+void upload_close(struct upload *upload)
+{
+    (void)wait_for_writes(upload, NULL);
+    upload_direct_close(upload);
+    for (unsigned i = 0; i < 2; i++) free(upload->buffer[i]);
+    *upload = (struct upload){0};
+}
+
+int upload_finish(struct upload *upload, struct error *err)
+{
+    int packed = upload_direct_run(upload, err);
+    int written = wait_for_writes(upload, packed == 0 ? err : NULL);
+    return packed != 0 ? packed : written;
+}
+
 /* The buffer whose turn it is, free to be written, of at least `bytes`. A wide matrix's tile may need more than usual. */
 static int next_buffer(struct upload *upload, uint64_t bytes, uint8_t **buffer, struct error *err)
 {
     if (bytes > upload->buffer_bytes) {
-        int result = upload_finish(upload, err);
+        int result = wait_for_writes(upload, err);
         if (result < 0) return result;
         size_t size = card_round_up(bytes, CARD_ALIGNMENT);
         for (unsigned i = 0; i < 2; i++) {
@@ -130,7 +139,7 @@ static void *run_job(void *argument)
 static void pack_chunk(const struct upload *upload, const struct pack_source *source, unsigned format,
                        const struct chunk *chunk, struct pack_result *result)
 {
-    struct pack_job jobs[MAX_THREADS];
+    struct pack_job jobs[UPLOAD_MAX_THREADS];
     uint32_t n = chunk->n;
     uint64_t worth = n * chunk->piece_bytes / THREAD_BYTES + 1;
     uint32_t n_jobs = upload->threads < worth ? upload->threads : (uint32_t)worth;
@@ -152,7 +161,7 @@ static void pack_chunk(const struct upload *upload, const struct pack_source *so
     }
 }
 
-static int report(struct upload *upload, uint64_t done, struct error *err)
+int upload_report(const struct upload *upload, uint64_t done, struct error *err)
 {
     if (upload->progress == NULL || upload->progress(upload->progress_context, done, upload->total) == 0) return 0;
     return error_set(err, ERROR_CANCELLED, "loading was cancelled");
@@ -189,22 +198,20 @@ static int write_chunk(struct upload *upload, const struct pack_source *source, 
     return card_write(upload->card, target->address + begin, chunk->buffer, end - begin, NULL, 0, event, err);
 }
 
-/* The rows of pieces [first, first + n) in the file. */
-static const uint8_t *rows_of(const struct pack_source *source, uint32_t first, uint32_t n, size_t *n_bytes)
+void upload_forget(const struct upload *upload, const struct pack_source *source, uint32_t first, uint32_t n)
 {
-    uint32_t rows = source->rows - first * CARD_TILE_ROWS;
-    if (rows > n * CARD_TILE_ROWS) rows = n * CARD_TILE_ROWS;
-    *n_bytes = rows * pack_row_bytes(source);
-    return source->data + first * CARD_TILE_ROWS * pack_row_bytes(source);
-}
-
-/* The rows of the chunk have been read: their pages need not stay in this process's memory. */
-static void forget_chunk(const struct upload *upload, const struct pack_source *source, const struct chunk *chunk)
-{
-    if (upload->model == NULL || source->packed != 0) return;
-    size_t n_bytes;
-    const uint8_t *bytes = rows_of(source, chunk->first, chunk->n, &n_bytes);
-    model_forget(upload->model, bytes, n_bytes);
+    uint64_t begin, end;
+    if (upload->model == NULL) return;
+    if (source->packed != 0) {
+        begin = pack_bytes_before(source->packed, source->rows, source->cols, first);
+        end = pack_bytes_before(source->packed, source->rows, source->cols, first + n);
+    } else {
+        uint64_t rows = source->rows - first * CARD_TILE_ROWS;
+        if (rows > (uint64_t)n * CARD_TILE_ROWS) rows = (uint64_t)n * CARD_TILE_ROWS;
+        begin = (uint64_t)first * CARD_TILE_ROWS * pack_row_bytes(source);
+        end = begin + rows * pack_row_bytes(source);
+    }
+    model_forget(upload->model, source->data + begin, (size_t)(end - begin));
 }
 
 /* Where the chunks of a matrix go. */
@@ -238,12 +245,12 @@ static int pack_matrix(struct upload *upload, const struct pack_source *source, 
         uint64_t fits = upload->buffer_bytes / piece_bytes;
         chunk.n = n_pieces - first < fits ? n_pieces - first : (uint32_t)fits;
         pack_chunk(upload, source, target->format, &chunk, result);
-        forget_chunk(upload, source, &chunk);
+        upload_forget(upload, source, chunk.first, chunk.n);
         status = give_chunk(upload, source, &chunk, to, err);
         if (status < 0) return status;
         first += chunk.n;
         uint64_t part = first == n_pieces ? source_bytes : source_bytes / n_pieces * first;
-        status = report(upload, upload->done + part, err);
+        status = upload_report(upload, upload->done + part, err);
         if (status < 0) return status;
     }
     upload->done += source_bytes;
@@ -254,6 +261,8 @@ int upload_matrix(struct upload *upload, const struct pack_source *source, const
                   uint64_t source_bytes, struct pack_result *result, struct error *err)
 {
     const struct destination to = {.target = target};
+    if (upload_direct_reaches(upload, source, target))
+        return upload_direct_add(upload, source, target, source_bytes, result, err);
     return pack_matrix(upload, source, &to, source_bytes, result, err);
 }
 

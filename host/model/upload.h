@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Weights on their way to a card: pack a few MB with all threads, hand them to the card's DMA, pack the next few MB into
- * the other buffer meanwhile. Host memory stays bounded by two buffers, whatever the size of the model. A matrix that is dealt
- * over banks is packed bank by bank inside the buffer, so that each bank gets its tiles of a chunk in one copy.
+ * Weights on their way to a card. Where card memory is this process's they are packed into it (upload_direct.h). For other
+ * cards: pack a few MB with all threads, hand them to the card's DMA, pack the next few MB into the other buffer meanwhile. Host
+ * memory stays bounded by two buffers, whatever the size of the model. A matrix that is dealt over banks is packed bank by bank
+ * inside the buffer, so that each bank gets its tiles of a chunk in one copy.
  */
 #ifndef SLUICE_MODEL_UPLOAD_H
 #define SLUICE_MODEL_UPLOAD_H
@@ -10,6 +11,8 @@
 #include "host/card/card.h"
 #include "host/model/model.h"
 #include "host/model/pack.h"
+
+#define UPLOAD_MAX_THREADS 64u
 
 /* Takes n_bytes of the packed matrix, in order. 0, or a negative error code, which ends the packing. */
 typedef int (*upload_sink)(void *context, const uint8_t *bytes, size_t n_bytes, struct error *err);
@@ -24,7 +27,8 @@ struct upload {
     unsigned turn;           /* which buffer is next */
     model_progress progress; /* may be NULL */
     void *progress_context;
-    uint64_t done, total; /* bytes of the file */
+    uint64_t done, total;         /* bytes of the file */
+    struct upload_direct *direct; /* owned; matrices that upload_finish packs into card memory; NULL: none */
 };
 
 /* threads and progress as in options (NULL: defaults); total is what progress counts up to. Released by upload_close. */
@@ -42,8 +46,8 @@ struct upload_target {
 };
 
 /*
- * Packs source to target; source_bytes is what progress advances by. result says what packing saw. The matrix is
- * complete on the card after upload_finish.
+ * Packs source to target; source_bytes is what progress advances by. The matrix is complete on the card after upload_finish,
+ * and so is result, which says what packing saw; until then it and the source's bytes are borrowed.
  */
 int upload_matrix(struct upload *upload, const struct pack_source *source, const struct upload_target *target,
                   uint64_t source_bytes, struct pack_result *result, struct error *err);
@@ -56,7 +60,13 @@ int upload_stream(struct upload *upload, const struct pack_source *source, unsig
 int upload_check(struct upload *upload, const struct pack_source *source, uint64_t source_bytes,
                  struct pack_result *result, struct error *err);
 
-/* Waits for all writes. */
+/* Packs what is left and waits for all writes. */
 int upload_finish(struct upload *upload, struct error *err);
+
+/* For upload_direct.c: tells progress of bytes that are done; ERROR_CANCELLED if nobody wants to wait for more. */
+int upload_report(const struct upload *upload, uint64_t done, struct error *err);
+
+/* For upload_direct.c: these pieces have been read, their bytes of the file need not stay in this process's memory. */
+void upload_forget(const struct upload *upload, const struct pack_source *source, uint32_t first, uint32_t n);
 
 #endif

@@ -17,7 +17,7 @@ SLUICE = str(pathlib.Path(sys.argv[1]).resolve())
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEMO = str(ROOT / "host/model/demo/demo.gguf")
 MODELS = ROOT / "tests/fixtures/models"
-COMMANDS = ["run", "serve", "inspect", "tokenize", "detokenize", "template", "logits", "eval", "bench", "cards"]
+COMMANDS = ["run", "serve", "inspect", "tokenize", "detokenize", "template", "logits", "eval", "bench", "cards", "plan"]
 TESTS = []
 
 
@@ -288,6 +288,24 @@ def bench_prints_json_lines():
         for key in ("name", "model", "file_sha256", "card", "threads", "batch", "tokens_per_s_wall", "tokens_per_s_virtual", "j_per_token", "revision"):
             assert key in line, key
         assert line["tokens_per_s_wall"] > 0
+
+
+@test
+def a_killed_command_leaves_a_trace_that_parses():
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "trace.json")
+        command = [SLUICE, "bench", "-p", "0", "-n", "64", "-r", "1000", "--no-hash", "--card", "sim:u55c", "--trace", path]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        while process.poll() is None and not (os.path.exists(path) and os.path.getsize(path) > 300_000):
+            time.sleep(0.05)
+        process.kill()
+        process.wait()
+        assert process.returncode == -9, process.returncode
+        events = json.loads(pathlib.Path(path).read_text())["traceEvents"]
+        lanes = {event["args"].get("name", "") for event in events if event["ph"] == "M"}
+        assert {"host to card", "card to host", "matmul array", "attention unit", "vector unit", "dispatcher", "host"} < lanes, lanes
+        assert any(name.startswith("channel") for name in lanes) and any(name.startswith("expert slot ") for name in lanes), lanes
+        assert any({"token", "layer", "expert"} <= event["args"].keys() for event in events)
 
 
 @test

@@ -135,8 +135,9 @@ def seeds_repeat():
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         together = list(pool.map(text, [7, 8, 7, 9]))
     assert together[0] == first and together[2] == first and len(set(together)) == 3
-    unseeded = {chat(**hot).choices[0].message.content for _ in range(3)}
-    assert len(unseeded) == 3
+    # Half of the answers to this question are one sentence whatever the seed: 20 equal ones are no accident.
+    unseeded = {chat(**hot).choices[0].message.content for _ in range(20)}
+    assert len(unseeded) > 1
 
 
 def several_choices():
@@ -311,7 +312,8 @@ def sigterm_drains():
 
 def a_closed_terminal_drains():
     for ignored in (False, True):  # nohup has SIGHUP ignored
-        server = Server(BINARY, preexec=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN) if ignored else None)
+        disposition = signal.SIG_IGN if ignored else signal.SIG_DFL  # the default, too: this test may itself run under nohup
+        server = Server(BINARY, preexec=lambda: signal.signal(signal.SIGHUP, disposition))
         try:
             client = openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0)
             stream = iter(long_stream(client, max_tokens=100))

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "host/engine/philox.h"
+#include "host/base/philox.h"
 #include "host/engine/sampler.h"
 #include "kernels/abi/card_math.h"
 
@@ -48,6 +48,32 @@ static struct sampler *open_sampler(uint32_t n_vocab)
     struct error err = {0};
     assert_int_equal(sampler_open(n_vocab, &sampler, &err), 0);
     return sampler;
+}
+
+/* Long rows go through blocks of lanes: the same as looking at one after the other, ties and NaN too. */
+static void test_greedy_long(void **state)
+{
+    (void)state;
+    enum { LONGEST = 1500 };
+    const struct sampling greedy = {.top_p = 1};
+    float logits[LONGEST];
+    for (uint32_t n = 1; n <= LONGEST; n += 1 + n / 9) {
+        struct sampler *sampler = open_sampler(n);
+        for (uint32_t kind = 0; kind < 4; kind++) {
+            for (uint32_t i = 0; i < n; i++) {
+                const uint32_t r = random_bits(n, kind, i, 0);
+                logits[i] = kind > 1 && r % 3 == 0 ? NAN : (float)(r >> 8) * (kind % 2 ? 0x1p-24f : 0x1p-20f);
+                if (kind == 0) logits[i] = (float)(r % 4); /* many ties */
+                if (kind == 3) logits[i] = -logits[i];
+            }
+            uint32_t best = 0;
+            for (uint32_t i = 1; i < n; i++) {
+                if (logits[i] > logits[best] || (isnan(logits[best]) && !isnan(logits[i]))) best = i;
+            }
+            assert_int_equal(sampler_pick(sampler, &greedy, 0, logits), best);
+        }
+        sampler_close(sampler);
+    }
 }
 
 static void test_greedy(void **state)
@@ -287,6 +313,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_philox_vectors),
         cmocka_unit_test(test_greedy),
+        cmocka_unit_test(test_greedy_long),
         cmocka_unit_test(test_limits_keep_exact_sets),
         cmocka_unit_test(test_distribution),
         cmocka_unit_test(test_paths_agree),

@@ -281,6 +281,30 @@ static void test_floats_become_int8_by_the_rule_of_q8_0(void **state)
     }
 }
 
+/* With 127 as the largest d is one, so that every value is its own quotient: the nearest integer, ties away from zero. */
+static void test_ties_are_rounded_away_from_zero(void **state)
+{
+    (void)state;
+    enum { COLS = 32 * 256 };
+    float *values = calloc(COLS, sizeof *values);
+    assert_non_null(values);
+    for (unsigned c = 0; c < COLS; c++) {
+        float tie = (float)(c / 32 % 127) + 0.5f;
+        float near = c % 3 == 0 ? tie : nextafterf(tie, c % 3 == 1 ? 0.0f : 200.0f);
+        values[c] = c % 32 == 7 ? 127.0f : c % 2 ? near : -near;
+    }
+    struct pack_source source = {GGUF_F32, (const uint8_t *)values, 1, COLS, 0};
+    struct pack_result result = {0};
+    uint8_t *packed = packed_matrix(&source, CARD_FORMAT_INT8, &result);
+    struct reader reader = {packed, CARD_FORMAT_INT8, COLS};
+    for (uint32_t c = 0; c < COLS; c++) {
+        float want = roundf(values[c]), got = weight_at(&reader, 0, c);
+        assert_true(got == want);
+    }
+    free(packed);
+    free(values);
+}
+
 /* Integers times a power of two, the largest 127: INT8 holds them, so nothing may be lost. */
 static void test_values_of_int8_are_not_changed(void **state)
 {
@@ -374,6 +398,7 @@ int main(void)
         cmocka_unit_test(test_every_type_decodes_to_f32_exactly),
         cmocka_unit_test(test_padding_is_zero),
         cmocka_unit_test(test_floats_become_int8_by_the_rule_of_q8_0),
+        cmocka_unit_test(test_ties_are_rounded_away_from_zero),
         cmocka_unit_test(test_values_of_int8_are_not_changed),
         cmocka_unit_test(test_scales_that_are_not_finite_are_seen),
         cmocka_unit_test(test_mxfp4_exponents),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Weights through threads and buffers: the bytes on the card are those of packing at one go. */
+/* Weights through threads, with and without buffers: the bytes on the card are those of packing at one go. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "host/card/card_backend.h"
 #include "host/model/upload.h"
 
 #include <stdlib.h>
@@ -38,9 +39,30 @@ static void read_matrix(struct card *card, const struct upload_target *target, u
     }
 }
 
+static struct card_backend_ops elsewhere_ops;
+
+static int open_elsewhere(const struct card_options *options, const struct card_extents *extents,
+                          struct card_backend **out, struct error *err)
+{
+    int status = card_sim_ops.open(options, extents, out, err);
+    if (status == 0) (*out)->ops = &elsewhere_ops;
+    return status;
+}
+
+/* A card whose memory is this process's, or one that does as if it were elsewhere. */
+static void open_card(const struct card_options *options, bool elsewhere, struct card **card)
+{
+    struct error err = {0};
+    elsewhere_ops = card_sim_ops;
+    elsewhere_ops.open = open_elsewhere;
+    elsewhere_ops.window = NULL;
+    if (card_open_backend(elsewhere ? &elsewhere_ops : &card_sim_ops, options, card, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
 /* Uploads to a card of so many banks, from bank `first` on, and compares every byte. */
-static void check_dealt(enum gguf_tensor_type type, unsigned format, uint32_t rows, uint32_t cols, unsigned threads,
-                        unsigned banks, unsigned first)
+static void check_card(bool elsewhere, enum gguf_tensor_type type, unsigned format, uint32_t rows, uint32_t cols,
+                       unsigned threads, unsigned banks, unsigned first)
 {
     const struct card_options card_options = {.threads = 1, .memory_bytes = 128u << 20, .banks = banks};
     const struct model_load_options options = {.threads = threads};
@@ -55,7 +77,7 @@ static void check_dealt(enum gguf_tensor_type type, unsigned format, uint32_t ro
     struct upload upload;
     uint64_t offset;
     pack_pieces(&source, format, 0, pack_n_pieces(rows), want, &at_once);
-    assert_int_equal(card_open("sim", &card_options, &card, &err), 0);
+    open_card(&card_options, elsewhere, &card);
     assert_int_equal(card_alloc_dealt(card, banks, bank_bytes, &offset, &err), 0);
     const struct upload_target target = {.address = CARD_ADDR(first, offset), .format = format, .banks = banks};
     assert_int_equal(upload_open(&upload, card, &options, 100, &err), 0);
@@ -72,6 +94,13 @@ static void check_dealt(enum gguf_tensor_type type, unsigned format, uint32_t ro
     free(data);
     free(want);
     free(got);
+}
+
+static void check_dealt(enum gguf_tensor_type type, unsigned format, uint32_t rows, uint32_t cols, unsigned threads,
+                        unsigned banks, unsigned first)
+{
+    check_card(false, type, format, rows, cols, threads, banks, first);
+    check_card(true, type, format, rows, cols, threads, banks, first);
 }
 
 static void check_upload(enum gguf_tensor_type type, unsigned format, uint32_t rows, uint32_t cols, unsigned threads)
@@ -131,7 +160,7 @@ static void test_each_bank_gets_its_tiles_at_once(void **state)
     card_event before, after;
     uint8_t *data = matrix_bytes(GGUF_Q4_0, 640, 2048), probe = 0;
     const struct pack_source source = {GGUF_Q4_0, data, 640, 2048, 0};
-    assert_int_equal(card_open("sim", &card_options, &card, &err), 0);
+    open_card(&card_options, true, &card);
     assert_int_equal(card_alloc_dealt(card, 4, 1u << 20, &offset, &err), 0);
     const struct upload_target target = {.address = CARD_ADDR(2, offset), .format = CARD_FORMAT_INT4, .banks = 4};
     assert_int_equal(upload_open(&upload, card, NULL, 1, &err), 0);
@@ -144,10 +173,111 @@ static void test_each_bank_gets_its_tiles_at_once(void **state)
     free(data);
 }
 
+/* Into card memory of this process: no copy, and what lies around a matrix stays. */
+static void test_card_memory_is_written_without_copies(void **state)
+{
+    (void)state;
+    const struct card_options card_options = {.threads = 1, .memory_bytes = 64u << 20};
+    const struct model_load_options options = {.threads = 3};
+    struct upload upload;
+    struct card *card;
+    struct error err = {0};
+    struct pack_result result = {0};
+    card_addr address;
+    card_event before, after;
+    uint8_t *data = matrix_bytes(GGUF_F32, 33, 60), probe = 0;
+    const struct pack_source source = {GGUF_F32, data, 33, 60, 0};
+    const size_t n = card_matrix_bytes(CARD_FORMAT_F32, 33, 60);
+    open_card(&card_options, false, &card);
+    assert_int_equal(card_alloc(card, 0, n + 64, &address, &err), 0);
+    memset(card_window(card, address, n + 64), 0xee, n + 64);
+    const struct upload_target target = {.address = address, .format = CARD_FORMAT_F32, .banks = 1};
+    assert_int_equal(upload_open(&upload, card, &options, 1, &err), 0);
+    assert_int_equal(card_read(card, &probe, address, 1, NULL, 0, &before, &err), 0);
+    assert_int_equal(upload_matrix(&upload, &source, &target, 1, &result, &err), 0);
+    assert_int_equal(upload_finish(&upload, &err), 0);
+    assert_int_equal(card_read(card, &probe, address, 1, NULL, 0, &after, &err), 0);
+    assert_int_equal(after - before, 1); /* events are numbered by call */
+    const uint8_t *bytes = card_window(card, address, n + 64);
+    assert_memory_equal(bytes, data, n);
+    for (size_t i = n; i < n + 64; i++) assert_int_equal(bytes[i], 0xee);
+    upload_close(&upload);
+    card_close(card);
+    free(data);
+}
+
+/* However many threads see however many bad matrices, the first one says so; what was not asked for is not packed. */
+static void test_the_first_bad_matrix_says_so(void **state)
+{
+    (void)state;
+    enum { MATRICES = 40, ROWS = 64, COLS = 1024, BAD = 11 };
+    const struct card_options card_options = {.threads = 1, .memory_bytes = 64u << 20};
+    for (unsigned threads = 1; threads <= 4; threads++) {
+        const struct model_load_options options = {.threads = threads};
+        struct pack_result results[MATRICES] = {0};
+        uint8_t *good = matrix_bytes(GGUF_Q8_0, ROWS, COLS), *bad = matrix_bytes(GGUF_Q8_0, ROWS, COLS);
+        struct upload upload;
+        struct card *card;
+        struct error err = {0};
+        memset(bad + 34 * 1000, 0xff, 2); /* a scale that is not a number */
+        open_card(&card_options, false, &card);
+        assert_int_equal(upload_open(&upload, card, &options, MATRICES, &err), 0);
+        for (unsigned i = 0; i < MATRICES; i++) {
+            const struct pack_source source = {GGUF_Q8_0, i >= BAD ? bad : good, ROWS, COLS, 0};
+            struct upload_target target = {.format = CARD_FORMAT_INT8, .banks = 1};
+            uint64_t bytes = card_matrix_bytes(CARD_FORMAT_INT8, ROWS, COLS);
+            assert_int_equal(card_alloc(card, 0, bytes, &target.address, &err), 0);
+            assert_int_equal(upload_matrix(&upload, &source, &target, 1, &results[i], &err), 0);
+        }
+        assert_int_equal(upload_finish(&upload, &err), 0);
+        for (unsigned i = 0; i < BAD; i++) assert_false(results[i].not_finite);
+        assert_true(results[BAD].not_finite);
+        assert_true(upload.done >= BAD - threads && upload.done < MATRICES);
+        upload_close(&upload);
+        card_close(card);
+        free(good);
+        free(bad);
+    }
+}
+
+/* Sums of rounding errors do not depend on who packed what. */
+static void test_sums_are_the_same_for_any_number_of_threads(void **state)
+{
+    (void)state;
+    const struct card_options card_options = {.threads = 1, .memory_bytes = 64u << 20};
+    uint8_t *data = matrix_bytes(GGUF_BF16, 5000, 1024);
+    const struct pack_source source = {GGUF_BF16, data, 5000, 1024, 0};
+    struct pack_result first = {0};
+    for (unsigned threads = 1; threads <= 5; threads++) {
+        const struct model_load_options options = {.threads = threads};
+        struct upload_target target = {.format = CARD_FORMAT_INT8, .banks = 1};
+        struct pack_result result = {0};
+        struct upload upload;
+        struct card *card;
+        struct error err = {0};
+        open_card(&card_options, false, &card);
+        assert_int_equal(card_alloc(card, 0, card_matrix_bytes(CARD_FORMAT_INT8, 5000, 1024), &target.address, &err),
+                         0);
+        assert_int_equal(upload_open(&upload, card, &options, 1, &err), 0);
+        assert_int_equal(upload_matrix(&upload, &source, &target, 1, &result, &err), 0);
+        assert_int_equal(upload_finish(&upload, &err), 0);
+        upload_close(&upload);
+        card_close(card);
+        if (threads == 1) first = result;
+        assert_true(first.error_squares > 0 && first.value_squares > 0);
+        assert_memory_equal(&result.error_squares, &first.error_squares, sizeof(double));
+        assert_memory_equal(&result.value_squares, &first.value_squares, sizeof(double));
+    }
+    free(data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_any_number_of_threads),
+        cmocka_unit_test(test_card_memory_is_written_without_copies),
+        cmocka_unit_test(test_the_first_bad_matrix_says_so),
+        cmocka_unit_test(test_sums_are_the_same_for_any_number_of_threads),
         cmocka_unit_test(test_more_than_the_buffers_hold),
         cmocka_unit_test(test_a_tile_wider_than_a_buffer),
         cmocka_unit_test(test_dealt_over_any_number_of_banks),

@@ -4,8 +4,8 @@
  * 1, 2, 3" (SC 2011), section 4.3: 128 bits of counter and 64 bits of key become 128 random bits, without a state.
  * The multipliers and the two Weyl constants are those of the paper.
  */
-#ifndef SLUICE_ENGINE_PHILOX_H
-#define SLUICE_ENGINE_PHILOX_H
+#ifndef SLUICE_BASE_PHILOX_H
+#define SLUICE_BASE_PHILOX_H
 
 #include <stdint.h>
 
