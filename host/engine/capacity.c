@@ -27,10 +27,11 @@
 static uint64_t pages_for(uint32_t tokens) { return ((uint64_t)tokens + CARD_PAGE_TOKENS - 1) / CARD_PAGE_TOKENS; }
 static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
-/* What the model was trained for, as far as a card counts positions. */
+/* What the model was trained for, as far as a card counts positions; long rope's other factors are for who asks. */
 static uint32_t model_context(const struct model_config *config)
 {
-    return least(config->context_length, CARD_MAX_POSITIONS);
+    uint32_t context = least(config->context_length, CARD_MAX_POSITIONS);
+    return config->rope_has_long ? least(context, config->rope_original) : context;
 }
 
 struct demand {
@@ -58,6 +59,8 @@ static struct step_limits limits_for(const struct demand *demand, uint32_t seque
         .n_pages = (uint32_t)n_pages,
         .max_pages_in_tables = (uint32_t)(in_tables < UINT32_MAX ? in_tables : UINT32_MAX),
         .kv_format = demand->kv_format,
+        .n_states = sequences,
+        .context = context,
     };
 }
 

@@ -35,6 +35,7 @@ int expert_slots_load(struct loaded_model *loaded, uint32_t layer, struct placem
     for (unsigned m = 0; m < EXPERT_MATRICES; m++) {
         size_t index = tensor_table_index(role_of[m], layer);
         struct tensor_tiles tiles;
+        if (loaded->model->table.entries[index].tensor == NULL) continue; /* gate and up in one */
         int result = placement_tiles(loaded->model, index, placement->weight_formats, &tiles, err);
         if (result == 0) result = placement_take(placement, loaded, index, err);
         if (result == 0) result = load_tensor(loaded, upload, index, &tiles, err);

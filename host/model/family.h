@@ -10,7 +10,8 @@
 #include "host/model/planner.h"
 
 struct family {
-    const char *architecture; /* general.architecture in the file */
+    const char *architecture;    /* general.architecture in the file */
+    const char *const *computes; /* of model_config_neutral.c's settings, those that it computes; NULL at the end */
     /* Reads what is special to the family into config (the common part is filled already). 0 or an error. */
     int (*configure)(const struct gguf *file, struct model_config *config, struct error *err);
     /* Declares every tensor with its shape through tensor_table_add (tensor_table.h). */
@@ -20,7 +21,10 @@ struct family {
 };
 
 /* families/ */
-extern const struct family family_llama, family_qwen2, family_qwen3, family_qwen3moe;
+extern const struct family family_cohere, family_cohere2, family_deepseek2, family_deepseek32, family_gemma2,
+    family_gemma3, family_glm4moe, family_glm_dsa, family_gpt_oss, family_gptneox, family_kimi_linear, family_llama,
+    family_llama4, family_mistral3, family_mistral4, family_olmo2, family_olmoe, family_phi3, family_qwen2,
+    family_qwen2moe, family_qwen3, family_qwen35, family_qwen35moe, family_qwen3moe, family_qwen3next, family_step35;
 
 /* By general.architecture; NULL if there is none. */
 const struct family *family_find(struct gguf_string architecture);

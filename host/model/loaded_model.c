@@ -119,34 +119,68 @@ int loaded_model_fill(struct loaded_model *loaded, struct upload *upload, size_t
     return 1;
 }
 
+static uint64_t vector_floats(const struct tensor_entry *entry) { return (uint64_t)entry->rows * entry->cols; }
+
+/* Room on the card. */
+static uint64_t vector_bytes(const struct tensor_entry *entry)
+{
+    return card_round_up(4 * vector_floats(entry) * (entry->repeat != 0 ? entry->repeat : 1), CARD_WORD_BYTES);
+}
+
+/* Each of n floats that many times, from the last one on, as they lie in the same place. */
+static void repeat_floats(float *x, uint64_t n, uint32_t times)
+{
+    for (uint64_t i = n; times > 1 && i-- > 0;) {
+        float value = x[i];
+        for (uint32_t k = 0; k < times; k++) x[i * times + k] = value;
+    }
+}
+
 /* Takes room among the small things and decodes n values of a vector there. */
 static int add_vector(struct loaded_model *loaded, struct small_parts *small, size_t index, struct error *err)
 {
     const struct tensor_entry *entry = &loaded->model->table.entries[index];
     uint64_t offset = small->used;
-    loaded->weights[index] = (struct weight){small->address + offset, CARD_FORMAT_F32, 1};
-    gguf_decode(entry->tensor->type, entry->tensor->data, entry->cols, (float *)(void *)(small->bytes + offset));
-    small->used += card_round_up(4ull * entry->cols, CARD_WORD_BYTES);
+    loaded->weights[index] = (struct weight){.address = small->address + offset, .format = CARD_FORMAT_F32, .banks = 1};
+    uint64_t n = vector_floats(entry);
+    gguf_decode(entry->tensor->type, entry->tensor->data, n, (float *)(void *)(small->bytes + offset));
+    small->used += vector_bytes(entry);
     char name[TENSOR_NAME_BYTES];
     tensor_table_name(index, name);
-    if (gguf_has_nan_scale(entry->tensor->type, entry->tensor->data, entry->cols))
+    if (gguf_has_nan_scale(entry->tensor->type, entry->tensor->data, n))
         return error_set(err, ERROR_BAD_FILE, "tensor %s: has a weight or a scale that is infinite or not a number",
                          name);
-    for (uint32_t i = 0; i < entry->cols; i++) {
-        if (isfinite(load_f32(small->bytes + offset + 4ull * i))) continue;
-        return error_set(err, ERROR_BAD_FILE, "tensor %s: element %u is infinite or not a number", name, i);
+    for (uint64_t i = 0; i < n; i++) {
+        if (isfinite(load_f32(small->bytes + offset + 4 * i))) continue;
+        return error_set(err, ERROR_BAD_FILE, "tensor %s: element %llu is infinite or not a number", name,
+                         (unsigned long long)i);
     }
+    repeat_floats((float *)(void *)(small->bytes + offset), n, entry->repeat);
     return 0;
 }
 
-/* Bytes of all small things together: rope table, vectors, and the slot tables, each layer's three from a word on. */
+/* Of a table of frequencies on the card; 0: no layer has it. */
+static uint64_t rope_bytes(const struct model *model, enum rope_frequencies which)
+{
+    return card_round_up(2ull * rope_table_dims(model, which), CARD_WORD_BYTES);
+}
+
+static uint64_t heads_table_bytes(const struct tensor_entry *entry)
+{
+    return card_round_up(entry->experts * sizeof(card_addr), CARD_WORD_BYTES);
+}
+
+/* Bytes of all small things together: rope tables, vectors, tables of heads, and the slot tables, each layer's three from a word on. */
 static uint64_t small_bytes(const struct model *model)
 {
-    uint64_t bytes = card_round_up(2ull * model->config.rope_dims, CARD_WORD_BYTES);
+    uint64_t bytes = 0;
+    for (unsigned which = 0; which < ROPE_FREQUENCIES; which++) bytes += rope_bytes(model, which);
     for (size_t i = 0; i < model->table.n_entries; i++) {
         const struct tensor_entry *entry = &model->table.entries[i];
-        if (entry->tensor != NULL && tensor_role_kind(tensor_table_role(i)) == TENSOR_KIND_VECTOR)
-            bytes += card_round_up(4ull * entry->cols, CARD_WORD_BYTES);
+        if (entry->tensor == NULL) continue;
+        enum tensor_kind kind = tensor_role_kind(tensor_table_role(i));
+        if (kind == TENSOR_KIND_VECTOR) bytes += vector_bytes(entry);
+        if (kind == TENSOR_KIND_HEADS) bytes += heads_table_bytes(entry);
     }
     uint64_t tables = card_round_up(EXPERT_MATRICES * sizeof(card_addr) * model->config.n_experts, CARD_WORD_BYTES);
     return bytes + tables * model->config.n_layers;
@@ -181,7 +215,8 @@ static int verify_vectors(const struct model *model, struct error *err)
     int result = 0;
     for (size_t i = 0; model->packed != NULL && i < model->table.n_entries && result == 0; i++) {
         const struct slc_tensor *tensor = model->table.entries[i].packed;
-        bool read_now = i == TENSOR_ROPE_FREQS || tensor_role_kind(tensor_table_role(i)) == TENSOR_KIND_VECTOR;
+        bool read_now = i == TENSOR_ROPE_FREQS || i == TENSOR_ROPE_LONG ||
+                        tensor_role_kind(tensor_table_role(i)) == TENSOR_KIND_VECTOR;
         if (tensor != NULL && read_now) result = slc_verify(model->packed, tensor, err);
     }
     return result;
@@ -192,23 +227,50 @@ static int load_vectors(struct loaded_model *loaded, struct small_parts *small, 
     const struct model *model = loaded->model;
     int result = verify_vectors(model, err);
     if (result < 0) return result;
-    result = rope_table(model, (float *)(void *)small->bytes, err);
-    loaded->rope_frequencies = small->address;
-    small->used = card_round_up(2ull * model->config.rope_dims, CARD_WORD_BYTES);
+    for (unsigned which = 0; which < ROPE_FREQUENCIES && result == 0; which++) {
+        loaded->rope[which] = small->address + small->used;
+        result = rope_table(model, which, (float *)(void *)(small->bytes + small->used), err);
+        small->used += rope_bytes(model, which);
+    }
     for (size_t i = 0; i < model->table.n_entries && result == 0; i++)
         if (model->table.entries[i].tensor != NULL && tensor_role_kind(tensor_table_role(i)) == TENSOR_KIND_VECTOR)
             result = add_vector(loaded, small, i, err);
     return result;
 }
 
-static int load_matrices(struct loaded_model *loaded, struct placement *placement, struct upload *upload,
-                         struct error *err)
+/* The heads' matrices one by one, as rows that do not fill a tile are padded in each; then the table of them. */
+static int load_heads(struct loaded_model *loaded, const struct placement *placement, struct small_parts *small,
+                      struct upload *upload, size_t index, struct error *err)
+{
+    const struct tensor_entry *entry = &loaded->model->table.entries[index];
+    struct weight *weight = &loaded->weights[index];
+    struct tensor_tiles tiles;
+    int result = placement_tiles(loaded->model, index, placement->weight_formats, &tiles, err);
+    if (result < 0) return result;
+    int filled = loaded_model_fill(loaded, upload, index, err);
+    if (filled < 0) return filled;
+    weight->table = small->address + small->used;
+    for (uint32_t h = 0; h < entry->experts && result == 0; h++) {
+        card_addr address = placement_expert(weight, &tiles, h);
+        store_u64(small->bytes + small->used + h * sizeof address, address);
+        if (filled == 0) result = loaded_model_upload(loaded, upload, index, h, 1, address, err);
+    }
+    small->used += heads_table_bytes(entry);
+    return result;
+}
+
+static int load_matrices(struct loaded_model *loaded, struct placement *placement, struct small_parts *small,
+                         struct upload *upload, struct error *err)
 {
     int result = 0;
     for (size_t i = 0; i < loaded->model->table.n_entries && result == 0; i++) {
         bool experts = tensor_role_kind(tensor_table_role(i)) == TENSOR_KIND_EXPERTS;
         if (experts || !placement_has(loaded->model, i)) continue;
         result = placement_take(placement, loaded, i, err);
+        if (result == 0 && tensor_role_kind(tensor_table_role(i)) == TENSOR_KIND_HEADS) {
+            result = load_heads(loaded, placement, small, upload, i, err);
+            continue;
+        }
         if (result == 0) result = loaded_model_fill(loaded, upload, i, err);
         if (result == 1)
             result = 0;
@@ -241,6 +303,7 @@ static int load_experts(struct loaded_model *loaded, struct placement *placement
     const struct model_config *config = &loaded->model->config;
     uint64_t table_bytes = config->n_experts * sizeof(card_addr);
     for (uint32_t layer = 0; loaded->experts != NULL && layer < config->n_layers; layer++) {
+        if (!config->layers[layer].has_experts) continue;
         int result = expert_slots_load(loaded, layer, placement, upload, small->bytes + small->used, err);
         if (result < 0) return result;
         for (unsigned m = 0; m < EXPERT_MATRICES; m++)
@@ -265,7 +328,7 @@ static int load_all(struct loaded_model *loaded, struct placement *placement, st
     result = loaded_model_place(loaded, small->size, &small->address, err);
     if (result == 0) result = load_vectors(loaded, small, err);
     if (result == 0) result = check_embeddings(loaded, upload, err);
-    if (result == 0) result = load_matrices(loaded, placement, upload, err);
+    if (result == 0) result = load_matrices(loaded, placement, small, upload, err);
     if (result == 0) result = load_experts(loaded, placement, small, upload, err);
     if (result == 0) result = upload_finish(upload, err);
     if (result == 0) result = check_matrices(loaded, false, err); /* in the order in which they were packed */
@@ -303,7 +366,8 @@ static uint64_t bytes_to_pack(const struct model *model)
         const struct tensor_entry *entry = &model->table.entries[i];
         enum tensor_kind kind = tensor_role_kind(tensor_table_role(i));
         bool tied = i == TENSOR_TOKEN_EMBD && entry->tensor == model->table.entries[TENSOR_OUTPUT].tensor;
-        if (entry->tensor != NULL && kind != TENSOR_KIND_VECTOR && i != TENSOR_ROPE_FREQS && !tied)
+        if (entry->tensor != NULL && kind != TENSOR_KIND_VECTOR && i != TENSOR_ROPE_FREQS && i != TENSOR_ROPE_LONG &&
+            !tied)
             bytes += entry->tensor->n_bytes;
     }
     return bytes;

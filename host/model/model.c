@@ -12,7 +12,7 @@ extern const uint8_t sluice_demo_model[], sluice_demo_model_end[];
 
 static int unsupported_architecture(struct gguf_string architecture, struct error *err)
 {
-    char list[200] = "";
+    char list[400] = "";
     size_t length = 0;
     for (const char *const *name = family_names(); *name != NULL && length < sizeof list; name++)
         length += (size_t)snprintf(list + length, sizeof list - length, "%s%s", length ? ", " : "", *name);
@@ -147,6 +147,7 @@ void model_close(struct model *model)
 {
     if (model == NULL) return;
     tensor_table_release(&model->table);
+    free(model->config.layers);
     gguf_close(model->file);
     slc_close(model->packed);
     free(model);

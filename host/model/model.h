@@ -14,7 +14,70 @@
 struct family; /* host/model/family.h */
 struct slc;    /* host/model/slc.h */
 
-enum rope_scaling { ROPE_SCALING_NONE, ROPE_SCALING_LINEAR };
+enum rope_scaling { ROPE_SCALING_NONE, ROPE_SCALING_LINEAR, ROPE_SCALING_YARN };
+
+/* Layers of one model may rotate by two tables: all by the first, or those that say so by the second. */
+enum rope_table { ROPE_TABLE_MAIN, ROPE_TABLE_LOCAL, ROPE_TABLES };
+
+enum layer_attention {
+    LAYER_HEADS,  /* keys and values of each KV head */
+    LAYER_LATENT, /* MLA: one latent and one rotated key a token, for all heads */
+    LAYER_LINEAR, /* gated delta rule: a state for each head, no pages */
+};
+
+/* What may differ from layer to layer. */
+struct layer_config {
+    enum layer_attention attention;
+    uint32_t n_heads, n_kv_heads; /* LINEAR: heads of values, heads of keys */
+    uint32_t rope_dims;           /* 0: positions do not turn query and key */
+    enum rope_table rope;
+    uint32_t window, chunk;  /* tokens seen; 0: all */
+    bool is_local;           /* one of the layers that slide, whatever the window */
+    bool scales_query;       /* by model_config.query_scale */
+    bool norms_after_rope;   /* query and key by RMSNorm without a weight, after the rotation */
+    bool indexes, is_sparse; /* has an indexer; attends to what the last indexer chose */
+    bool has_experts;        /* else a dense FFN */
+    float ffn_limit;         /* activation below it, the other operand within +- it; 0: none */
+    float shared_limit;      /* of the shared expert */
+};
+
+/* MLA. Heads have nope_dims dimensions that do not turn and rope_dims that do. */
+struct latent_config {
+    uint32_t query_rank; /* 0: query is one matrix */
+    uint32_t kv_rank, nope_dims, rope_dims, value_dims;
+};
+
+/* Layers of the gated delta rule. */
+struct linear_config {
+    uint32_t key_dims, value_dims, conv_width;
+    bool tiled_keys;    /* value head h has key head h % n_kv_heads, else h / (n_heads / n_kv_heads) */
+    bool channel_decay; /* a decay for each key dimension, not for each head */
+    uint8_t activation; /* enum card_activation of the output's gate */
+};
+
+/* Which keys a token attends to, in layers with an indexer. */
+struct index_config {
+    uint32_t n_heads, head_dim, top_k;
+    bool interleaved;
+};
+
+/* How experts are chosen. */
+struct router_config {
+    uint8_t scoring;   /* enum card_scoring */
+    bool renormalize;  /* weights divided by their sum */
+    bool scales_input; /* the weight multiplies the expert's input, not its output */
+    float scale;       /* on the weights */
+    uint32_t n_groups, n_groups_used;
+    uint32_t d_shared_ff; /* all shared experts together; 0: none */
+    bool has_shared_gate; /* their result times the sigmoid of one value */
+};
+
+/* A factor on the query of layers that say scales_query: 1 + beta * ln(1 + floor((position + shift) / period)). */
+struct query_scale {
+    float beta;
+    uint32_t period; /* 0: none */
+    uint32_t shift;
+};
 
 struct model_config {
     uint32_t n_layers, d_model, n_heads, n_kv_heads, head_dim, d_ff, n_vocab;
@@ -25,7 +88,37 @@ struct model_config {
     bool recurrent; /* sequences have states besides their pages: pages of a prefix alone do not carry one on */
     float norm_epsilon, rope_theta;
     enum rope_scaling rope_scaling;
-    float rope_scaling_factor; /* with ROPE_SCALING_LINEAR */
+    float rope_scaling_factor; /* with ROPE_SCALING_LINEAR and YARN */
+
+    struct layer_config *layers; /* owned by the model; [n_layers] */
+    /* Rotation. */
+    bool rope_interleaved;    /* pairs are neighbours, else half the rotated dimensions apart */
+    float rope_local_theta;   /* of ROPE_TABLE_LOCAL, whose frequencies are not scaled */
+    uint32_t rope_local_dims; /* 0: no layer has it */
+    float rope_factor;        /* on sine and cosine */
+    uint32_t rope_original;   /* context before scaling (YaRN, long rope) */
+    bool rope_has_long;       /* other factors for contexts beyond rope_original */
+    float yarn_beta_fast, yarn_beta_slow;
+    bool yarn_exact_range; /* the range of turning frequencies is not rounded */
+    /* Attention. */
+    float attention_scale; /* on the scores */
+    float score_cap;       /* soft-cap of the scores; 0: none */
+    struct query_scale query_scale;
+    struct latent_config latent;
+    struct linear_config linear;
+    struct index_config index;
+    /* Layers. */
+    bool layer_norm;            /* norms subtract the mean */
+    bool gated_query;           /* the matrix of the query makes a gate of its result, too */
+    bool fused_up;              /* the FFN has gate and up in one matrix, gate first */
+    bool is_parallel;           /* attention and FFN read the same hidden state */
+    bool one_norm;              /* and the same norm of it */
+    uint8_t activation;         /* enum card_activation of the FFN */
+    float activation_steepness; /* of SWIGLU_OAI */
+    struct router_config router;
+    /* The ends. */
+    float embedding_scale, logit_scale; /* 1: none */
+    float logit_cap;                    /* 0: none */
 };
 
 struct model; /* opaque */
@@ -105,6 +198,8 @@ struct step_limits {
     uint32_t max_tokens, max_logit_rows, n_pages;
     uint32_t max_pages_in_tables; /* sum of the page-table lengths of the sequences of one step */
     unsigned kv_format;           /* enum card_format */
+    uint32_t n_states;            /* sequences with a state of their own (recurrent models) */
+    uint32_t context;             /* positions are below it; 0: the model's own limit */
 };
 int step_memory_open(const struct loaded_model *loaded, const struct step_limits *limits, struct step_memory **out,
                      struct error *err);

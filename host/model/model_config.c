@@ -5,6 +5,8 @@
  */
 #include "host/model/model_config.h"
 
+#include "host/base/memory.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,8 +30,8 @@ static struct key key_of(const char *architecture, const char *suffix)
 }
 
 /* 1 if there, 0 if absent, or an error. */
-static int optional_u32(const struct gguf *file, const char *architecture, const char *suffix, uint32_t low,
-                        uint32_t high, uint32_t *out, struct error *err)
+int model_config_optional_u32(const struct gguf *file, const char *architecture, const char *suffix, uint32_t low,
+                              uint32_t high, uint32_t *out, struct error *err)
 {
     struct key key = key_of(architecture, suffix);
     int found = gguf_get_u32(file, key.text, out, err);
@@ -42,14 +44,14 @@ static int optional_u32(const struct gguf *file, const char *architecture, const
 int model_config_u32(const struct gguf *file, const char *architecture, const char *suffix, uint32_t low, uint32_t high,
                      uint32_t *out, struct error *err)
 {
-    int found = optional_u32(file, architecture, suffix, low, high, out, err);
+    int found = model_config_optional_u32(file, architecture, suffix, low, high, out, err);
     if (found == 0) return error_set(err, ERROR_BAD_FILE, "the header has no %s.%s", architecture, suffix);
     return found < 0 ? found : 0;
 }
 
 /* A float that must be finite and above zero. 1 if there, 0 if absent, or an error. */
-static int optional_f32(const struct gguf *file, const char *architecture, const char *suffix, float *out,
-                        struct error *err)
+int model_config_optional_f32(const struct gguf *file, const char *architecture, const char *suffix, float *out,
+                              struct error *err)
 {
     struct key key = key_of(architecture, suffix);
     int found = gguf_get_f32(file, key.text, out, err);
@@ -59,35 +61,101 @@ static int optional_f32(const struct gguf *file, const char *architecture, const
     return 1;
 }
 
+static bool is_array(const struct gguf *file, const char *arch, const char *suffix)
+{
+    struct key key = key_of(arch, suffix);
+    const struct gguf_value *value = gguf_find(file, key.text);
+    return value != NULL && value->type == GGUF_TYPE_ARRAY;
+}
+
+int model_config_optional_bool(const struct gguf *file, const char *architecture, const char *suffix, bool *out,
+                               struct error *err)
+{
+    struct key key = key_of(architecture, suffix);
+    return gguf_get_bool(file, key.text, out, err);
+}
+
+int model_config_layer_u32(const struct gguf *file, const char *architecture, const char *suffix, uint32_t layer,
+                           uint32_t low, uint32_t high, uint32_t *out, struct error *err)
+{
+    struct key key = key_of(architecture, suffix);
+    int64_t value;
+    if (!is_array(file, architecture, suffix))
+        return model_config_optional_u32(file, architecture, suffix, low, high, out, err);
+    if (!gguf_array_i64(gguf_find(file, key.text), layer, &value))
+        return error_set(err, ERROR_BAD_FILE, "%s has no number for layer %u", key.text, layer);
+    if (value < (int64_t)low || value > (int64_t)high)
+        return error_set(err, ERROR_BAD_FILE, "%s of layer %u is %lld (must be %u to %u)", key.text, layer,
+                         (long long)value, low, high);
+    *out = (uint32_t)value;
+    return 1;
+}
+
+int model_config_layer_f32(const struct gguf *file, const char *architecture, const char *suffix, uint32_t layer,
+                           float *out, struct error *err)
+{
+    struct key key = key_of(architecture, suffix);
+    if (!is_array(file, architecture, suffix)) return gguf_get_f32(file, key.text, out, err);
+    if (!gguf_array_f32(gguf_find(file, key.text), layer, out) || !isfinite(*out))
+        return error_set(err, ERROR_BAD_FILE, "%s has no number for layer %u", key.text, layer);
+    return 1;
+}
+
+static int read_epsilon(const struct gguf *file, const char *arch, struct model_config *c, struct error *err)
+{
+    int found = model_config_optional_f32(file, arch, "attention.layer_norm_rms_epsilon", &c->norm_epsilon, err);
+    if (found == 0)
+        found = model_config_optional_f32(file, arch, "attention.layer_norm_epsilon", &c->norm_epsilon, err);
+    if (found == 0)
+        return error_set(err, ERROR_BAD_FILE, "the header has no %s.attention.layer_norm_rms_epsilon", arch);
+    return found < 0 ? found : 0;
+}
+
+/* Of the first layer; families whose layers differ read the others (model_config_heads). */
+static int read_heads(const struct gguf *file, const char *arch, struct model_config *c, struct error *err)
+{
+    int found = model_config_layer_u32(file, arch, "attention.head_count", 0, 1, MAX_HEADS, &c->n_heads, err);
+    if (found == 0) return error_set(err, ERROR_BAD_FILE, "the header has no %s.attention.head_count", arch);
+    if (found < 0) return found;
+    c->n_kv_heads = c->n_heads;
+    found = model_config_layer_u32(file, arch, "attention.head_count_kv", 0, 0, MAX_HEADS, &c->n_kv_heads, err);
+    if (found < 0) return found;
+    if (c->n_kv_heads == 0 && !is_array(file, arch, "attention.head_count_kv"))
+        return error_set(err, ERROR_BAD_FILE, "%s.attention.head_count_kv is 0 (must be 1 to %u)", arch, MAX_HEADS);
+    if (c->n_kv_heads == 0) c->n_kv_heads = 1; /* no pages in the first layer */
+    if (c->n_heads % c->n_kv_heads != 0)
+        return error_set(err, ERROR_BAD_FILE, "%s.attention.head_count (%u) is no multiple of head_count_kv (%u)", arch,
+                         c->n_heads, c->n_kv_heads);
+    return 0;
+}
+
 static int read_sizes(const struct gguf *file, const char *arch, struct model_config *c, struct error *err)
 {
     const struct {
         const char *suffix;
         uint32_t high, *out;
     } required[] = {
-        {"block_count", MAX_LAYERS, &c->n_layers},          {"embedding_length", MAX_WIDTH, &c->d_model},
-        {"feed_forward_length", MAX_FFN_WIDTH, &c->d_ff},   {"attention.head_count", MAX_HEADS, &c->n_heads},
+        {"block_count", MAX_LAYERS, &c->n_layers},
+        {"embedding_length", MAX_WIDTH, &c->d_model},
         {"context_length", UINT32_MAX, &c->context_length},
     };
     for (size_t i = 0; i < sizeof required / sizeof required[0]; i++) {
         int result = model_config_u32(file, arch, required[i].suffix, 1, required[i].high, required[i].out, err);
         if (result < 0) return result;
     }
-    c->n_kv_heads = c->n_heads;
-    int found = optional_u32(file, arch, "attention.head_count_kv", 1, MAX_HEADS, &c->n_kv_heads, err);
+    uint32_t width = 0; /* of experts: models with nothing else have no other */
+    int found = model_config_optional_u32(file, arch, "expert_feed_forward_length", 1, MAX_FFN_WIDTH, &width, err);
+    if (found == 0) found = model_config_u32(file, arch, "feed_forward_length", 1, MAX_FFN_WIDTH, &c->d_ff, err);
+    if (found == 1)
+        found = model_config_optional_u32(file, arch, "feed_forward_length", 1, MAX_FFN_WIDTH, &c->d_ff, err);
     if (found < 0) return found;
-    if (c->n_heads % c->n_kv_heads != 0)
-        return error_set(err, ERROR_BAD_FILE, "%s.attention.head_count (%u) is no multiple of head_count_kv (%u)", arch,
-                         c->n_heads, c->n_kv_heads);
-    found = optional_f32(file, arch, "attention.layer_norm_rms_epsilon", &c->norm_epsilon, err);
-    if (found == 0)
-        return error_set(err, ERROR_BAD_FILE, "the header has no %s.attention.layer_norm_rms_epsilon", arch);
-    return found < 0 ? found : 0;
+    int result = read_heads(file, arch, c, err);
+    return result < 0 ? result : read_epsilon(file, arch, c, err);
 }
 
 static int read_head_dim(const struct gguf *file, const char *arch, struct model_config *c, struct error *err)
 {
-    int found = optional_u32(file, arch, "attention.key_length", 2, CARD_MAX_HEAD_DIM, &c->head_dim, err);
+    int found = model_config_optional_u32(file, arch, "attention.key_length", 2, CARD_MAX_HEAD_DIM, &c->head_dim, err);
     if (found < 0) return found;
     if (found == 0) {
         c->head_dim = c->d_model / c->n_heads;
@@ -98,9 +166,14 @@ static int read_head_dim(const struct gguf *file, const char *arch, struct model
     }
     if (c->head_dim % 2 != 0) return error_set(err, ERROR_BAD_FILE, "%s: head size %u is odd", arch, c->head_dim);
     uint32_t value_length = c->head_dim;
-    found = optional_u32(file, arch, "attention.value_length", 1, CARD_MAX_HEAD_DIM, &value_length, err);
+    found = model_config_optional_u32(file, arch, "attention.value_length", 1, CARD_MAX_HEAD_DIM, &value_length, err);
     if (found < 0) return found;
+    uint32_t rank = 0; /* of MLA, whose pages hold keys only */
+    if (found == 0 || value_length == c->head_dim) found = 1;
     if (value_length != c->head_dim)
+        found = model_config_optional_u32(file, arch, "attention.kv_lora_rank", 1, CARD_MAX_HEAD_DIM, &rank, err);
+    if (found < 0) return found;
+    if (value_length != c->head_dim && found == 0)
         return error_set(err, ERROR_UNSUPPORTED,
                          "%s.attention.value_length (%u) other than the key length (%u) is not supported", arch,
                          value_length, c->head_dim);
@@ -108,50 +181,6 @@ static int read_head_dim(const struct gguf *file, const char *arch, struct model
         return error_set(err, ERROR_BAD_FILE, "%s: %u heads of %u are more than %u wide", arch, c->n_heads, c->head_dim,
                          MAX_FFN_WIDTH);
     return 0;
-}
-
-static bool string_is(struct gguf_string string, const char *text)
-{
-    return string.length == strlen(text) && memcmp(string.bytes, text, string.length) == 0;
-}
-
-static int read_rope_scaling(const struct gguf *file, const char *arch, struct model_config *c, struct error *err)
-{
-    c->rope_scaling = ROPE_SCALING_NONE;
-    c->rope_scaling_factor = 1.0f;
-    struct key key = key_of(arch, "rope.scaling.type");
-    struct gguf_string type;
-    int found = gguf_get_string(file, key.text, &type, err);
-    if (found < 0) return found;
-    bool linear = found == 1 && string_is(type, "linear");
-    if (found == 1 && !linear && !string_is(type, "none"))
-        return error_set(err, ERROR_UNSUPPORTED, "%s \"%.*s\" is not supported (supported: none, linear)", key.text,
-                         (int)(type.length < 40 ? type.length : 40), type.bytes);
-    const char *suffix = "rope.scaling.factor";
-    if (found == 0) { /* before rope.scaling.* there was one key, and it meant linear */
-        suffix = "rope.scale_linear";
-        found = optional_f32(file, arch, suffix, &c->rope_scaling_factor, err);
-        if (found == 1) c->rope_scaling = ROPE_SCALING_LINEAR;
-    } else if (linear) {
-        found = optional_f32(file, arch, suffix, &c->rope_scaling_factor, err);
-        if (found == 0)
-            return error_set(err, ERROR_BAD_FILE, "%s is linear but %s.%s is missing", key.text, arch, suffix);
-        c->rope_scaling = ROPE_SCALING_LINEAR;
-    }
-    return found < 0 ? found : 0;
-}
-
-static int read_rope(const struct gguf *file, const char *arch, struct model_config *c, struct error *err)
-{
-    c->rope_theta = 10000.0f; /* the default of the architecture's first model */
-    int found = optional_f32(file, arch, "rope.freq_base", &c->rope_theta, err);
-    if (found < 0) return found;
-    c->rope_dims = c->head_dim;
-    found = optional_u32(file, arch, "rope.dimension_count", 2, c->head_dim, &c->rope_dims, err);
-    if (found < 0) return found;
-    if (c->rope_dims % 2 != 0)
-        return error_set(err, ERROR_BAD_FILE, "%s.rope.dimension_count is %u (must be even)", arch, c->rope_dims);
-    return read_rope_scaling(file, arch, c, err);
 }
 
 /* The tensors say how many rows the vocabulary has; the tokenizer's list may be shorter (padding), never longer. */
@@ -170,7 +199,7 @@ static int read_vocabulary(const struct gguf *file, const char *arch, struct mod
                          "the vocabulary does not match the tensors: %llu tokens, but token_embd.weight has %llu rows",
                          (unsigned long long)tokens->count, (unsigned long long)rows);
     uint32_t stated = 0;
-    int found = optional_u32(file, arch, "vocab_size", 1, MAX_VOCAB, &stated, err);
+    int found = model_config_optional_u32(file, arch, "vocab_size", 1, MAX_VOCAB, &stated, err);
     if (found < 0) return found;
     if (found == 1 && stated > rows)
         return error_set(
@@ -185,7 +214,7 @@ int model_config_refuse_window(const struct gguf *file, const char *architecture
                                struct error *err)
 {
     uint32_t window = 0;
-    int found = optional_u32(file, architecture, "attention.sliding_window", 0, UINT32_MAX, &window, err);
+    int found = model_config_optional_u32(file, architecture, "attention.sliding_window", 0, UINT32_MAX, &window, err);
     if (found < 0) return found;
     if (window == 0 || window >= config->context_length) return 0;
     return error_set(err, ERROR_UNSUPPORTED, "%s.attention.sliding_window (%u) is not supported", architecture, window);
@@ -195,7 +224,7 @@ int model_config_refuse_window(const struct gguf *file, const char *architecture
 static int refuse_experts(const struct gguf *file, const char *arch, struct error *err)
 {
     uint32_t n_experts = 0;
-    int found = optional_u32(file, arch, "expert_count", 0, UINT32_MAX, &n_experts, err);
+    int found = model_config_optional_u32(file, arch, "expert_count", 0, UINT32_MAX, &n_experts, err);
     if (found < 0) return found;
     if (n_experts == 0) return 0;
     return error_set(err, ERROR_UNSUPPORTED, "architecture %s with experts (%s.expert_count is %u) is not supported",
@@ -209,6 +238,20 @@ static int check_experts(const char *arch, const struct model_config *c, struct 
                      c->n_experts_used, c->n_experts);
 }
 
+/* What layers are before the family says more: all alike, and nothing scaled. */
+static int set_defaults(struct model_config *c, struct error *err)
+{
+    c->layers = memory_array(c->n_layers, sizeof *c->layers);
+    if (c->layers == NULL) return error_set(err, ERROR_NO_MEMORY, "layers: out of memory");
+    for (uint32_t i = 0; i < c->n_layers; i++)
+        c->layers[i] =
+            (struct layer_config){.n_heads = c->n_heads, .n_kv_heads = c->n_kv_heads, .rope_dims = c->rope_dims};
+    c->attention_scale = 1.0f / sqrtf((float)c->head_dim);
+    c->embedding_scale = c->logit_scale = 1.0f;
+    c->router.scale = 1.0f;
+    return 0;
+}
+
 int model_config_read(const struct gguf *file, const struct family *family, struct model_config *config,
                       struct error *err)
 {
@@ -216,9 +259,10 @@ int model_config_read(const struct gguf *file, const struct family *family, stru
     *config = (struct model_config){0};
     int result = read_sizes(file, arch, config, err);
     if (result == 0) result = read_head_dim(file, arch, config, err);
-    if (result == 0) result = read_rope(file, arch, config, err);
+    if (result == 0) result = model_config_rope(file, arch, config, err);
     if (result == 0) result = read_vocabulary(file, arch, config, err);
-    if (result == 0) result = model_config_refuse_settings(file, arch, config, err);
+    if (result == 0) result = model_config_refuse_settings(file, family, config, err);
+    if (result == 0) result = set_defaults(config, err);
     if (result == 0) result = family->configure(file, config, err);
     if (result == 0 && config->n_experts == 0) result = refuse_experts(file, arch, err);
     if (result == 0) result = check_experts(arch, config, err);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Settings that change a model's arithmetic and that no family here computes. Files of these architectures have them
+ * Settings that change a model's arithmetic and that only some families compute. Files of the others have them
  * rarely, and then with the value that changes nothing; any other value is refused, as the answers would be wrong.
  * Names: gguf-py's constants.py.
  */
@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 struct setting {
     const char *suffix;
@@ -15,14 +16,24 @@ struct setting {
 };
 
 static const struct setting settings[] = {
-    {"attention.causal", {1, 1}},          {"attention.clamp_kqv", {0, 0}},
-    {"attention.max_alibi_bias", {0, 0}},  {"attn_logit_softcapping", {0, 0}},
-    {"final_logit_softcapping", {0, 0}},   {"logit_scale", {0, 1}},
-    {"embedding_scale", {0, 1}},           {"residual_scale", {0, 1}},
-    {"use_parallel_residual", {0, 0}},     {"rope.scaling.attn_factor", {0, 1}},
-    {"leading_dense_block_count", {0, 0}}, {"expert_shared_count", {0, 0}},
-    {"expert_group_count", {0, 1}},        {"expert_gating_func", {0, 1}}, /* 1: softmax */
-    {"expert_weights_norm", {1, 1}},       {"expert_weights_scale", {0, 1}},
+    {"attention.causal", {1, 1}},
+    {"attention.clamp_kqv", {0, 0}},
+    {"attention.max_alibi_bias", {0, 0}},
+    {"attn_logit_softcapping", {0, 0}},
+    {"final_logit_softcapping", {0, 0}},
+    {"logit_scale", {0, 1}},
+    {"embedding_scale", {0, 1}},
+    {"residual_scale", {0, 1}},
+    {"use_parallel_residual", {0, 0}},
+    {"rope.scaling.attn_factor", {0, 1}},
+    {"leading_dense_block_count", {0, 0}},
+    {"expert_shared_count", {0, 0}},
+    {"expert_group_count", {0, 1}},
+    {"expert_gating_func", {0, 1}}, /* 1: softmax */
+    {"expert_weights_norm", {1, 1}},
+    {"expert_weights_scale", {0, 1}},
+    {"attention.temperature_scale", {0, 0}},
+    {"rope.scaling.yarn_log_multiplier", {0, 0}},
 };
 
 /* A bool counts as 0 or 1. False if value is no single number. */
@@ -52,12 +63,19 @@ static int check(const struct gguf *file, const char *architecture, const struct
                      setting->neutral[1]);
 }
 
-int model_config_refuse_settings(const struct gguf *file, const char *architecture, const struct model_config *config,
-                                 struct error *err)
+static bool computes(const struct family *family, const char *suffix)
+{
+    for (const char *const *name = family->computes; name != NULL && *name != NULL; name++)
+        if (strcmp(*name, suffix) == 0) return true;
+    return false;
+}
+
+int model_config_refuse_settings(const struct gguf *file, const struct family *family,
+                                 const struct model_config *config, struct error *err)
 {
     struct setting scale = {"attention.scale", {0, 1.0 / sqrt((double)config->head_dim)}};
-    int result = check(file, architecture, &scale, err);
+    int result = computes(family, scale.suffix) ? 0 : check(file, family->architecture, &scale, err);
     for (size_t i = 0; i < sizeof settings / sizeof settings[0] && result == 0; i++)
-        result = check(file, architecture, &settings[i], err);
+        if (!computes(family, settings[i].suffix)) result = check(file, family->architecture, &settings[i], err);
     return result;
 }

@@ -26,6 +26,15 @@ struct weight {
     card_addr address; /* of experts: the first one's */
     unsigned format;   /* enum card_format */
     unsigned banks;    /* over which it is dealt; 1: it is not */
+    card_addr table;   /* of heads: card_addr[n] on the card */
+};
+
+/* The tables of frequencies that a model may have: of enum rope_table, and the first one's for long contexts. */
+enum rope_frequencies {
+    ROPE_FREQUENCIES_MAIN = ROPE_TABLE_MAIN,
+    ROPE_FREQUENCIES_LOCAL = ROPE_TABLE_LOCAL,
+    ROPE_FREQUENCIES_LONG,
+    ROPE_FREQUENCIES
 };
 
 /* The slot tables of one layer's experts. */
@@ -40,11 +49,11 @@ enum tensor_role expert_role(enum expert_matrix matrix);
 struct loaded_model {
     const struct model *model;
     struct card *card;
-    struct weight *weights;       /* owned; by tensor_table_index */
-    struct pack_result *packed;   /* owned; by tensor_table_index: what packing saw, complete after upload_finish */
-    struct expert_layer *experts; /* owned; by layer; NULL in dense models */
-    card_addr rope_frequencies;   /* f32[rope_dims / 2] */
-    card_addr *allocations;       /* owned, and so is the card memory */
+    struct weight *weights;           /* owned; by tensor_table_index */
+    struct pack_result *packed;       /* owned; by tensor_table_index: what packing saw, complete after upload_finish */
+    struct expert_layer *experts;     /* owned; by layer; NULL in dense models */
+    card_addr rope[ROPE_FREQUENCIES]; /* f32[rope_table_dims / 2] each */
+    card_addr *allocations;           /* owned, and so is the card memory */
     size_t n_allocations;
     uint64_t card_bytes;
     struct slc_fill *fill; /* owned; what a packed file still brings; NULL: nothing */
@@ -58,8 +67,11 @@ void model_forget(const struct model *model, const uint8_t *bytes, size_t n_byte
 /* bytes in the card's emptiest bank; *address is the caller's: card_free. */
 int card_place(struct card *card, uint64_t bytes, card_addr *address, struct error *err);
 
-/* Inverse frequencies theta^(-2i/dims) over scaling and rope_freqs.weight: out[rope_dims / 2]. (rope_table.c) */
-int rope_table(const struct model *model, float *out, struct error *err);
+/* Dimensions that a table turns: 0 if the model has no such table. (rope_table.c) */
+uint32_t rope_table_dims(const struct model *model, enum rope_frequencies which);
+
+/* Inverse frequencies theta^(-2i/dims) over scaling and the file's divisors: out[rope_table_dims / 2]. (rope_table.c) */
+int rope_table(const struct model *model, enum rope_frequencies which, float *out, struct error *err);
 
 /* base^exponent for base > 0, to the nearest float32 and the same on every machine. */
 float rope_power(float base, float exponent);

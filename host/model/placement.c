@@ -8,8 +8,8 @@
 bool placement_has(const struct model *model, size_t index)
 {
     enum tensor_kind kind = tensor_role_kind(tensor_table_role(index));
-    return model->table.entries[index].tensor != NULL &&
-           (kind == TENSOR_KIND_MATRIX || kind == TENSOR_KIND_FLOAT || kind == TENSOR_KIND_EXPERTS);
+    return model->table.entries[index].tensor != NULL && (kind == TENSOR_KIND_MATRIX || kind == TENSOR_KIND_FLOAT ||
+                                                          kind == TENSOR_KIND_EXPERTS || kind == TENSOR_KIND_HEADS);
 }
 
 int placement_tiles(const struct model *model, size_t index, uint32_t weight_formats, struct tensor_tiles *tiles,

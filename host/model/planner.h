@@ -29,12 +29,18 @@ struct planner {
     unsigned kv_format;                /* enum card_format */
     uint32_t n_pages;                  /* in each layer's pool */
     const card_addr *pools;            /* [n_layers]; NULL: measuring */
+    const card_addr *index_pools;      /* the same of indexers' keys */
+    const card_addr *states;           /* [n_layers]: of convolutions, then of scans */
+    uint32_t n_states;                 /* in each layer's pools of states */
     unsigned pool_banks;               /* over which each is dealt; 0 or 1: it is not */
+    bool is_long;                      /* positions beyond the original context: long rope's other factors */
 
     /* The step. */
     uint32_t n_tokens, n_logit_rows;
     struct activations embeddings; /* [n_tokens][d_model], written by the host; the hidden state starts here */
     card_addr batch, logit_rows;   /* batch table; u32[n_logit_rows] */
+    card_addr query_scales;        /* f32[n_tokens], if config->query_scale has a period */
+    card_addr positions;           /* u32[n_tokens][top_k]: what the last indexer chose */
     struct activations wanted;     /* [n_logit_rows][d_model], for the rows whose logits are wanted */
     struct activations logits;     /* [n_logit_rows][n_vocab], set by planner_head */
 
@@ -70,28 +76,33 @@ void planner_linear(struct planner *planner, struct activations *dst, struct act
 void planner_linear_add(struct planner *planner, struct activations *dst, struct activations *src,
                         enum tensor_role role, enum tensor_role bias_role, uint32_t layer);
 
-/* Rotates n_heads heads of x by the tokens' positions; flags: CARD_FLAG_INTERLEAVED or 0. */
-void planner_rope(struct planner *planner, struct activations *x, uint32_t n_heads, uint16_t flags);
-
-/* gate = silu(gate) * up */
-void planner_glu(struct planner *planner, struct activations *gate, const struct activations *up);
-
 /*
- * The blocks of a pre-norm transformer; *hidden is the residual stream and changes in place. Biases and the norms of
- * heads are applied where the file has them. In the last layer attention goes on with the rows whose logits are wanted,
- * and *hidden becomes planner->wanted.
+ * All layers, by config and by which tensors the file has; *hidden is the residual stream and changes in place. Biases,
+ * norms of heads, norms after a block, sinks and gates are applied where the file has them. In the last layer attention
+ * goes on with the rows whose logits are wanted. Most families need nothing else: it is their plan.
  */
-void planner_attention(struct planner *planner, struct activations *hidden, uint32_t layer, uint16_t rope_flags);
-void planner_ffn(struct planner *planner, struct activations *hidden, uint32_t layer);
-void planner_moe(struct planner *planner, struct activations *hidden, uint32_t layer, uint16_t router_flags);
+void planner_layers(struct planner *planner);
 
 /* Last norm and output matrix: planner->logits. */
 void planner_head(struct planner *planner, struct activations *hidden);
 
-/* What these blocks need, for a family's declare. */
+/* What the blocks need, for a family's declare; *_layers: every layer, by its config. */
 void planner_declare_model(const struct model_config *config, struct tensor_table *table);
 void planner_declare_attention(const struct model_config *config, struct tensor_table *table, uint32_t layer);
 void planner_declare_ffn(const struct model_config *config, struct tensor_table *table, uint32_t layer);
 void planner_declare_moe(const struct model_config *config, struct tensor_table *table, uint32_t layer);
+void planner_declare_shared(const struct model_config *config, struct tensor_table *table, uint32_t layer);
+void planner_declare_latent(const struct model_config *config, struct tensor_table *table, uint32_t layer);
+void planner_declare_index(const struct model_config *config, struct tensor_table *table, uint32_t layer);
+
+/* Gated delta nets of layers that have them; one_beta_alpha: beta and alpha of one matrix. Kimi's delta attention. */
+void planner_declare_linear(const struct model_config *config, struct tensor_table *table, uint32_t layer,
+                            bool one_beta_alpha);
+void planner_declare_delta(const struct model_config *config, struct tensor_table *table, uint32_t layer);
+
+/* Attention and FFN or experts of every layer; *_head_norms: a weight over each head's dimensions of query and key. */
+void planner_declare_layers(const struct model_config *config, struct tensor_table *table);
+void planner_declare_head_norms(const struct model_config *config, struct tensor_table *table, uint32_t layer);
+void planner_declare_qkv_biases(const struct model_config *config, struct tensor_table *table, uint32_t layer);
 
 #endif

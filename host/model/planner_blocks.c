@@ -1,56 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The blocks of a pre-norm transformer, written in the planner's operations. */
+/* Layers: the blocks around attention and FFN, by config and by which tensors the file has; the two ends of the model. */
 #include "host/base/bytes.h"
 #include "host/model/planner_ops.h"
 
-#include <math.h>
-
-/* Projects the normed hidden state to one of query, key, value; with its norm over each head if the file has one. */
-static struct activations project(struct planner *p, struct activations *normed, uint32_t n_heads,
-                                  enum tensor_role role, enum tensor_role bias, enum tensor_role norm, uint32_t layer)
-{
-    struct activations result = planner_buffer(p, normed->tokens, n_heads * p->config->head_dim);
-    planner_linear(p, &result, normed, role, bias, layer);
-    if (planner_has(p, norm, layer)) planner_norm(p, &result, &result, n_heads, norm, layer);
-    return result;
-}
-
-static void write_kv(struct planner *p, const struct activations *key, const struct activations *value, uint32_t layer)
-{
-    planner_append(p, &(struct card_descriptor){
-                          .opcode = CARD_OP_KV_WRITE,
-                          .format = (uint8_t)p->kv_format,
-                          .tokens = key->tokens,
-                          .rows = p->config->n_kv_heads,
-                          .cols = p->config->head_dim,
-                          .dst = p->pools != NULL ? p->pools[layer] : 0,
-                          .src = key->address,
-                          .weight = value->address,
-                          .aux = p->batch,
-                          .param = {p->n_pages, p->config->head_dim, p->pool_banks},
-                      });
-}
-
-static void attend(struct planner *p, const struct activations *dst, const struct activations *query, uint32_t layer)
-{
-    const struct model_config *config = p->config;
-    bool dealt = p->pool_banks > 1;
-    float scale = 1.0f / sqrtf((float)config->head_dim);
-    planner_append(p, &(struct card_descriptor){
-                          .opcode = CARD_OP_ATTENTION,
-                          .format = (uint8_t)p->kv_format,
-                          .flags = dealt ? CARD_FLAG_EXTENDED : 0,
-                          .tokens = query->tokens,
-                          .rows = config->n_heads,
-                          .cols = config->head_dim,
-                          .dst = dst->address,
-                          .src = query->address,
-                          .weight = p->pools != NULL ? p->pools[layer] : 0,
-                          .aux = p->batch,
-                          .param = {p->n_pages, bits_of_float(scale), config->n_kv_heads, config->attention_window},
-                      });
-    if (dealt) planner_append(p, &(struct card_descriptor){.opcode = CARD_OP_EXTENSION, .rows = p->pool_banks});
-}
+#define NO_BIAS ((enum tensor_role)TENSOR_ROLE_END)
 
 /*
  * Nothing after the last layer's attention looks at other tokens, so from there on only the wanted rows are computed.
@@ -68,114 +21,165 @@ static struct activations keep_wanted(struct planner *p, struct activations *hid
     return rows;
 }
 
-void planner_attention(struct planner *p, struct activations *hidden, uint32_t layer, uint16_t rope_flags)
+static struct activations attend(struct planner *p, struct activations *src, uint32_t layer)
 {
-    const struct model_config *config = p->config;
+    switch (p->config->layers[layer].attention) {
+    case LAYER_LATENT: return planner_latent_attention(p, src, layer);
+    case LAYER_LINEAR: return planner_linear_attention(p, src, layer);
+    case LAYER_HEADS: break;
+    }
+    return planner_heads_attention(p, src, layer);
+}
+
+/* Into the residual stream: at once, or by a norm of its own. */
+static void output(struct planner *p, struct activations *hidden, struct activations *attended, uint32_t layer)
+{
+    bool linear = p->config->layers[layer].attention == LAYER_LINEAR;
+    enum tensor_role role =
+        linear && planner_has(p, TENSOR_LINEAR_OUTPUT, layer) ? TENSOR_LINEAR_OUTPUT : TENSOR_ATTN_OUTPUT;
+    if (!planner_has(p, TENSOR_ATTN_POST_NORM, layer)) {
+        planner_linear_add(p, hidden, attended, role, TENSOR_ATTN_OUTPUT_BIAS, layer);
+        return;
+    }
+    struct activations result = planner_buffer(p, attended->tokens, p->config->d_model);
+    planner_linear(p, &result, attended, role, TENSOR_ATTN_OUTPUT_BIAS, layer);
+    planner_norm(p, &result, &result, 1, TENSOR_ATTN_POST_NORM, layer);
+    planner_add(p, hidden, &result, 1.0f);
+}
+
+/* The norm's result in `normed`, or src itself where the layer has no such norm. */
+static struct activations norm_of(struct planner *p, struct activations *src, enum tensor_role role, uint32_t layer)
+{
+    if (!planner_has(p, role, layer)) return *src;
+    struct activations normed = planner_buffer(p, src->tokens, p->config->d_model);
+    planner_norm(p, &normed, src, 1, role, layer);
+    return normed;
+}
+
+/* ffn_input: of a parallel block, set to the FFN's input, f32[T][d_model], whose buffer the caller took. */
+static void attention_block(struct planner *p, struct activations *hidden, uint32_t layer,
+                            struct activations *ffn_input)
+{
     uint64_t mark = planner_mark(p);
-    struct activations normed = planner_buffer(p, hidden->tokens, config->d_model);
-    planner_norm(p, &normed, hidden, 1, TENSOR_ATTN_NORM, layer);
-    struct activations query =
-        project(p, &normed, config->n_heads, TENSOR_ATTN_Q, TENSOR_ATTN_Q_BIAS, TENSOR_ATTN_Q_NORM, layer);
-    struct activations key =
-        project(p, &normed, config->n_kv_heads, TENSOR_ATTN_K, TENSOR_ATTN_K_BIAS, TENSOR_ATTN_K_NORM, layer);
-    struct activations value =
-        project(p, &normed, config->n_kv_heads, TENSOR_ATTN_V, TENSOR_ATTN_V_BIAS, TENSOR_ROLE_END, layer);
-    planner_rope(p, &query, config->n_heads, rope_flags);
-    planner_rope(p, &key, config->n_kv_heads, rope_flags);
-    write_kv(p, &key, &value, layer);
-    struct activations attended = planner_buffer(p, hidden->tokens, config->n_heads * config->head_dim);
-    bool last = layer + 1 == config->n_layers;
-    if (!last || p->n_logit_rows > 0) attend(p, &attended, &query, layer);
-    if (last) attended = keep_wanted(p, hidden, &attended);
-    if (hidden->tokens > 0)
-        planner_linear_add(p, hidden, &attended, TENSOR_ATTN_OUTPUT, TENSOR_ATTN_OUTPUT_BIAS, layer);
+    struct activations normed = norm_of(p, hidden, TENSOR_ATTN_NORM, layer);
+    struct activations attended = attend(p, &normed, layer);
+    if (layer + 1 == p->config->n_layers) attended = keep_wanted(p, hidden, &attended);
+    if (hidden->tokens > 0) {
+        if (ffn_input != NULL) {
+            ffn_input->tokens = hidden->tokens;
+            planner_norm(p, ffn_input, hidden, 1, p->config->one_norm ? TENSOR_ATTN_NORM : TENSOR_FFN_NORM, layer);
+        }
+        if (planner_has(p, TENSOR_ATTN_V_B, layer))
+            attended = planner_each_head(p, &attended, p->config->layers[layer].n_heads, TENSOR_ATTN_V_B, layer);
+        output(p, hidden, &attended, layer);
+    }
     planner_release(p, mark);
 }
 
-void planner_ffn(struct planner *p, struct activations *hidden, uint32_t layer)
+/*
+ * gate = activation(gate) * up. With a limit (Step 3.5): activation(gate) and up are both kept within +-limit, which is
+ * written as relu(min(up, limit)) * g - relu(min(-up, limit)) * g with g = activation(gate) kept within +-limit; for gpt-oss the
+ * operation itself has the limit.
+ */
+void planner_activate(struct planner *p, struct activations *gate, struct activations *up, float limit)
+{
+    if (limit == 0 || p->config->activation == CARD_ACTIVATION_SWIGLU_OAI) {
+        planner_glu(p, gate, gate, up, p->config->activation, limit);
+        return;
+    }
+    struct activations below = planner_buffer(p, up->tokens, up->cols);
+    planner_glu(p, gate, gate, NULL, p->config->activation, 0);
+    planner_glu(p, &below, up, gate, CARD_ACTIVATION_RELU, limit);
+    planner_scale(p, up, -1.0f, 0);
+    planner_glu(p, gate, up, gate, CARD_ACTIVATION_RELU, limit);
+    planner_scale(p, gate, -1.0f, 0);
+    planner_add(p, gate, &below, 1.0f);
+}
+
+/* Gate and up of one matrix with gate's rows first. */
+static void split_up(struct planner *p, struct activations *src, uint32_t layer, const struct gated_ffn *ffn,
+                     struct activations *gate, struct activations *up)
+{
+    uint32_t width = planner_rows(p, ffn->up, layer) / 2;
+    struct activations both = planner_buffer(p, src->tokens, 2 * width);
+    planner_linear(p, &both, src, ffn->up, ffn->up_bias, layer);
+    *gate = planner_columns(p, &both, 0, width);
+    *up = planner_columns(p, &both, width, width);
+}
+
+void planner_gated(struct planner *p, struct activations *dst, struct activations *src, uint32_t layer,
+                   const struct gated_ffn *ffn)
+{
+    struct activations gate, up;
+    if (planner_has(p, ffn->gate, layer)) {
+        uint32_t width = planner_rows(p, ffn->gate, layer);
+        gate = planner_buffer(p, src->tokens, width);
+        up = planner_buffer(p, src->tokens, width);
+        planner_linear(p, &gate, src, ffn->gate, ffn->gate_bias, layer);
+        planner_linear(p, &up, src, ffn->up, ffn->up_bias, layer);
+        planner_activate(p, &gate, &up, ffn->limit);
+    } else if (p->config->fused_up) {
+        split_up(p, src, layer, ffn, &gate, &up);
+        planner_activate(p, &gate, &up, ffn->limit);
+    } else {
+        gate = planner_buffer(p, src->tokens, planner_rows(p, ffn->up, layer));
+        planner_linear(p, &gate, src, ffn->up, ffn->up_bias, layer);
+        planner_glu(p, &gate, &gate, NULL, p->config->activation, ffn->limit);
+    }
+    if (ffn->add)
+        planner_linear_add(p, dst, &gate, ffn->down, ffn->down_bias, layer);
+    else
+        planner_linear(p, dst, &gate, ffn->down, ffn->down_bias, layer);
+}
+
+static void feed_forward(struct planner *p, struct activations *dst, struct activations *src, uint32_t layer, bool add)
+{
+    if (p->config->layers[layer].has_experts) {
+        planner_experts(p, dst, src, layer);
+        return;
+    }
+    planner_gated(p, dst, src, layer,
+                  &(struct gated_ffn){.gate = TENSOR_FFN_GATE,
+                                      .up = TENSOR_FFN_UP,
+                                      .down = TENSOR_FFN_DOWN,
+                                      .gate_bias = TENSOR_FFN_GATE_BIAS,
+                                      .up_bias = TENSOR_FFN_UP_BIAS,
+                                      .down_bias = TENSOR_FFN_DOWN_BIAS,
+                                      .add = add});
+}
+
+static void ffn_block(struct planner *p, struct activations *hidden, uint32_t layer, struct activations *ffn_input)
 {
     if (hidden->tokens == 0) return;
     uint64_t mark = planner_mark(p);
-    struct activations normed = planner_buffer(p, hidden->tokens, p->config->d_model);
-    planner_norm(p, &normed, hidden, 1, TENSOR_FFN_NORM, layer);
-    struct activations gate = planner_buffer(p, hidden->tokens, p->config->d_ff);
-    struct activations up = planner_buffer(p, hidden->tokens, p->config->d_ff);
-    planner_linear(p, &gate, &normed, TENSOR_FFN_GATE, TENSOR_FFN_GATE_BIAS, layer);
-    planner_linear(p, &up, &normed, TENSOR_FFN_UP, TENSOR_FFN_UP_BIAS, layer);
-    planner_glu(p, &gate, &up);
-    planner_linear_add(p, hidden, &gate, TENSOR_FFN_DOWN, TENSOR_FFN_DOWN_BIAS, layer);
+    struct activations normed = ffn_input != NULL ? *ffn_input : norm_of(p, hidden, TENSOR_FFN_NORM, layer);
+    if (planner_has(p, TENSOR_FFN_POST_NORM, layer)) {
+        struct activations result = planner_buffer(p, hidden->tokens, hidden->cols);
+        feed_forward(p, &result, &normed, layer, false);
+        planner_norm(p, &result, &result, 1, TENSOR_FFN_POST_NORM, layer);
+        planner_add(p, hidden, &result, 1.0f);
+    } else {
+        feed_forward(p, hidden, &normed, layer, true);
+    }
     planner_release(p, mark);
 }
 
-/* One of the three matrices of the chosen experts; dst has a row for each choice, src for each token or each choice. */
-static void expert_linear(struct planner *p, const struct activations *dst, struct activations *src,
-                          enum expert_matrix matrix, card_addr choices, uint32_t layer)
+void planner_layers(struct planner *p)
 {
-    struct weight weight = planner_weight(p, expert_role(matrix), layer);
-    planner_append(p, &(struct card_descriptor){
-                          .opcode = CARD_OP_EXPERT_MATMUL,
-                          .format = (uint8_t)weight.format,
-                          .flags = matrix == EXPERT_DOWN ? CARD_FLAG_PER_CHOICE : 0,
-                          .tokens = dst->tokens / p->config->n_experts_used,
-                          .rows = dst->cols,
-                          .cols = src->cols,
-                          .dst = dst->address,
-                          .src = planner_operand(p, src, weight.format),
-                          .weight = p->loaded != NULL ? p->loaded->experts[layer].table[matrix] : 0,
-                          .aux = choices,
-                          .param = {p->config->n_experts_used, p->config->n_experts, weight.banks},
-                      });
-}
-
-static void route(struct planner *p, card_addr choices, const struct activations *scores, uint16_t flags)
-{
-    planner_append(p, &(struct card_descriptor){
-                          .opcode = CARD_OP_ROUTER,
-                          .flags = flags,
-                          .tokens = scores->tokens,
-                          .rows = p->config->n_experts_used,
-                          .cols = scores->cols,
-                          .dst = choices,
-                          .src = scores->address,
-                          .param = {bits_of_float(1.0f)},
-                      });
-}
-
-static void sum_experts(struct planner *p, const struct activations *hidden, const struct activations *outputs,
-                        card_addr choices)
-{
-    planner_append(p, &(struct card_descriptor){
-                          .opcode = CARD_OP_EXPERT_SUM,
-                          .tokens = hidden->tokens,
-                          .cols = hidden->cols,
-                          .dst = hidden->address,
-                          .src = outputs->address,
-                          .aux = choices,
-                          .param = {p->config->n_experts_used},
-                      });
-}
-
-void planner_moe(struct planner *p, struct activations *hidden, uint32_t layer, uint16_t router_flags)
-{
-    if (hidden->tokens == 0) return;
-    const struct model_config *config = p->config;
-    uint64_t mark = planner_mark(p);
-    uint32_t tokens = hidden->tokens, n_choices = tokens * config->n_experts_used;
-    struct activations normed = planner_buffer(p, tokens, config->d_model);
-    planner_norm(p, &normed, hidden, 1, TENSOR_FFN_NORM, layer);
-    struct activations scores = planner_buffer(p, tokens, config->n_experts);
-    planner_linear(p, &scores, &normed, TENSOR_FFN_ROUTER, TENSOR_ROLE_END, layer);
-    card_addr choices = planner_take(p, (uint64_t)n_choices * sizeof(struct card_choice));
-    route(p, choices, &scores, router_flags);
-    struct activations gate = planner_buffer(p, n_choices, config->d_expert_ff);
-    struct activations up = planner_buffer(p, n_choices, config->d_expert_ff);
-    expert_linear(p, &gate, &normed, EXPERT_GATE, choices, layer);
-    expert_linear(p, &up, &normed, EXPERT_UP, choices, layer);
-    planner_glu(p, &gate, &up);
-    struct activations outputs = planner_buffer(p, n_choices, config->d_model);
-    expert_linear(p, &outputs, &gate, EXPERT_DOWN, choices, layer);
-    sum_experts(p, hidden, &outputs, choices);
-    planner_release(p, mark);
+    struct activations hidden = p->embeddings;
+    if (p->config->embedding_scale != 1.0f) planner_scale(p, &hidden, p->config->embedding_scale, 0);
+    for (uint32_t layer = 0; layer < p->config->n_layers; layer++) {
+        uint64_t mark = planner_mark(p);
+        struct activations ffn_input, *parallel = NULL;
+        if (p->config->is_parallel) {
+            ffn_input = planner_buffer(p, hidden.tokens, p->config->d_model);
+            parallel = &ffn_input;
+        }
+        attention_block(p, &hidden, layer, parallel);
+        ffn_block(p, &hidden, layer, parallel);
+        planner_release(p, mark);
+    }
+    planner_head(p, &hidden);
 }
 
 void planner_head(struct planner *p, struct activations *hidden)
@@ -184,40 +188,13 @@ void planner_head(struct planner *p, struct activations *hidden)
     struct activations normed = planner_buffer(p, hidden->tokens, p->config->d_model);
     planner_norm(p, &normed, hidden, 1, TENSOR_OUTPUT_NORM, 0);
     p->logits = planner_buffer(p, hidden->tokens, p->config->n_vocab);
-    planner_linear(p, &p->logits, &normed, TENSOR_OUTPUT, TENSOR_ROLE_END, 0);
-}
-
-void planner_declare_model(const struct model_config *config, struct tensor_table *table)
-{
-    tensor_table_add(table, TENSOR_TOKEN_EMBD, 0, config->n_vocab, config->d_model);
-    tensor_table_add_optional(table, TENSOR_OUTPUT, 0, config->n_vocab, config->d_model);
-    tensor_table_add(table, TENSOR_OUTPUT_NORM, 0, 1, config->d_model);
-}
-
-void planner_declare_attention(const struct model_config *config, struct tensor_table *table, uint32_t layer)
-{
-    uint32_t query = config->n_heads * config->head_dim, kv = config->n_kv_heads * config->head_dim;
-    tensor_table_add(table, TENSOR_ATTN_NORM, layer, 1, config->d_model);
-    tensor_table_add(table, TENSOR_ATTN_Q, layer, query, config->d_model);
-    tensor_table_add(table, TENSOR_ATTN_K, layer, kv, config->d_model);
-    tensor_table_add(table, TENSOR_ATTN_V, layer, kv, config->d_model);
-    tensor_table_add(table, TENSOR_ATTN_OUTPUT, layer, config->d_model, query);
-}
-
-void planner_declare_ffn(const struct model_config *config, struct tensor_table *table, uint32_t layer)
-{
-    tensor_table_add(table, TENSOR_FFN_NORM, layer, 1, config->d_model);
-    tensor_table_add(table, TENSOR_FFN_GATE, layer, config->d_ff, config->d_model);
-    tensor_table_add(table, TENSOR_FFN_UP, layer, config->d_ff, config->d_model);
-    tensor_table_add(table, TENSOR_FFN_DOWN, layer, config->d_model, config->d_ff);
-}
-
-void planner_declare_moe(const struct model_config *config, struct tensor_table *table, uint32_t layer)
-{
-    uint32_t n = config->n_experts;
-    tensor_table_add(table, TENSOR_FFN_NORM, layer, 1, config->d_model);
-    tensor_table_add(table, TENSOR_FFN_ROUTER, layer, n, config->d_model);
-    tensor_table_add_experts(table, TENSOR_FFN_GATE_EXPERTS, layer, n, config->d_expert_ff, config->d_model);
-    tensor_table_add_experts(table, TENSOR_FFN_UP_EXPERTS, layer, n, config->d_expert_ff, config->d_model);
-    tensor_table_add_experts(table, TENSOR_FFN_DOWN_EXPERTS, layer, n, config->d_model, config->d_expert_ff);
+    planner_linear(p, &p->logits, &normed, TENSOR_OUTPUT, NO_BIAS, 0);
+    if (p->config->logit_scale != 1.0f) planner_scale(p, &p->logits, p->config->logit_scale, 0);
+    if (p->config->logit_cap > 0)
+        planner_append(p, &(struct card_descriptor){.opcode = CARD_OP_SOFT_CAP,
+                                                    .tokens = p->logits.tokens,
+                                                    .cols = p->logits.cols,
+                                                    .dst = p->logits.address,
+                                                    .src = p->logits.address,
+                                                    .param = {bits_of_float(p->config->logit_cap)}});
 }

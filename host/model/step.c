@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Steps. Step memory is an arena for one step's activations, whose first part the host fills with a single write, and
- * one page pool for each layer. What it needs is measured by planning the largest step. Dealt pools follow each other
- * as one run of pages without a gap, so that all together they waste less than a page a bank.
+ * Steps. Step memory is an arena for one step's activations, whose first part the host fills with a single write, a page
+ * pool for each layer that has pages and for each indexer, and states for recurrent layers. What it needs is measured by
+ * planning the largest step. Dealt pools whose pages have one size follow each other as one run of pages without a gap, so
+ * that a run wastes less than a page a bank.
  */
 #include "host/base/memory.h"
+#include "host/model/model_config.h"
 #include "host/model/model_internal.h"
 #include "host/model/placement.h"
 
@@ -14,7 +16,9 @@ struct step_memory {
     const struct loaded_model *loaded; /* borrowed */
     struct step_limits limits;
     card_addr arena;
-    card_addr *pools;                /* owned; [n_layers] */
+    card_addr *pools;                /* owned; [n_layers], then of indexers [n_layers]; 0: none */
+    card_addr *states;               /* owned; [n_layers]; 0: none */
+    uint64_t pools_offset;           /* of dealt pools, in each bank */
     unsigned pool_banks;             /* over which they are dealt, as one allocation in each; 1: one for each pool */
     struct card_descriptor *program; /* owned; [capacity] */
     unsigned capacity;
@@ -31,24 +35,91 @@ static uint64_t measure(const struct model *model, const struct step_limits *lim
     return inputs;
 }
 
-static uint64_t layer_page_bytes(const struct model *model, unsigned kv_format)
+/* What one page of a layer takes, and one of its indexer's keys; 0: the layer has no such pages. */
+static uint64_t layer_page_bytes(const struct model *model, unsigned kv_format, uint32_t layer)
 {
     const struct model_config *config = &model->config;
-    return card_page_bytes(kv_format, config->n_kv_heads, config->head_dim, config->head_dim);
+    const struct layer_config *l = &config->layers[layer];
+    if (l->attention == LAYER_LINEAR) return 0;
+    if (l->attention == LAYER_LATENT)
+        return card_page_bytes(kv_format, 1, config->latent.kv_rank + config->latent.rope_dims, 0);
+    return card_page_bytes(kv_format, l->n_kv_heads, config->head_dim, config->head_dim);
 }
+
+static uint64_t index_page_bytes(const struct model *model, unsigned kv_format, uint32_t layer)
+{
+    if (!model->config.layers[layer].indexes) return 0;
+    return card_page_bytes(kv_format, 1, model->config.index.head_dim, 0);
+}
+
+/* Pools: one for each layer, then one for each layer's indexer. */
+static uint64_t pool_page_bytes(const struct model *model, unsigned kv_format, uint32_t pool)
+{
+    uint32_t n = model->config.n_layers;
+    return pool < n ? layer_page_bytes(model, kv_format, pool) : index_page_bytes(model, kv_format, pool - n);
+}
+static uint32_t n_pools(const struct model *model) { return 2 * model->config.n_layers; }
 
 uint64_t model_page_bytes(const struct model *model, unsigned kv_format)
 {
-    return model->config.n_layers * layer_page_bytes(model, kv_format);
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < n_pools(model); i++) bytes += pool_page_bytes(model, kv_format, i);
+    return bytes;
 }
 
-/* What the pools take, as the card allocates it: of each of `banks`, or (1) of one layer's pool. */
+/* States of one layer for so many sequences: of the convolutions, then of the scan. */
+static uint64_t state_bytes(const struct model *model, const struct step_limits *limits, uint32_t layer)
+{
+    const struct linear_config *c = &model->config.linear;
+    const struct layer_config *l = &model->config.layers[layer];
+    if (l->attention != LAYER_LINEAR) return 0;
+    uint64_t channels = 2ull * l->n_kv_heads * c->key_dims + (uint64_t)l->n_heads * c->value_dims;
+    uint64_t scan = (uint64_t)l->n_heads * c->key_dims * c->value_dims;
+    return (channels * (c->conv_width - 1) + scan) * sizeof(float) * limits->n_states;
+}
+
+/* Pools whose pages have one size follow each other when they are dealt: where this pool's run begins, and its pages. */
+static bool begins_run(const struct model *model, unsigned kv_format, uint32_t pool)
+{
+    uint64_t page = pool_page_bytes(model, kv_format, pool);
+    for (uint32_t i = 0; i < pool; i++)
+        if (pool_page_bytes(model, kv_format, i) == page) return false;
+    return page != 0;
+}
+
+static uint64_t run_pools(const struct model *model, unsigned kv_format, uint64_t page)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < n_pools(model); i++) n += pool_page_bytes(model, kv_format, i) == page;
+    return n;
+}
+
+/* What a run of dealt pools takes of each bank, without rounding. UINT64_MAX: more than a card has. */
+static uint64_t run_bytes(const struct model *model, const struct step_limits *limits, unsigned banks, uint64_t page)
+{
+    uint64_t pages = (limits->n_pages * run_pools(model, limits->kv_format, page) + banks - 1) / banks;
+    return pages > (UINT64_MAX / 4) / page ? UINT64_MAX : pages * page;
+}
+
+/* What dealt pools take of each of `banks`. */
 static uint64_t share_bytes(const struct model *model, const struct step_limits *limits, unsigned banks)
 {
-    uint64_t pages = limits->n_pages, page = layer_page_bytes(model, limits->kv_format);
-    if (banks > 1) pages = (pages * model->config.n_layers + banks - 1) / banks;
-    if (pages > (UINT64_MAX - CARD_ALIGNMENT) / page) return UINT64_MAX; /* more than a card has */
-    return card_round_up(pages * page, CARD_ALIGNMENT);
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < n_pools(model); i++) {
+        if (!begins_run(model, limits->kv_format, i)) continue;
+        uint64_t run = run_bytes(model, limits, banks, pool_page_bytes(model, limits->kv_format, i));
+        if (run > UINT64_MAX / 4 || bytes > UINT64_MAX / 4) return UINT64_MAX;
+        bytes += run;
+    }
+    return card_round_up(bytes, CARD_ALIGNMENT);
+}
+
+/* What a pool takes that is not dealt. */
+static uint64_t pool_bytes(const struct model *model, const struct step_limits *limits, uint32_t pool)
+{
+    uint64_t page = pool_page_bytes(model, limits->kv_format, pool);
+    if (page != 0 && limits->n_pages > (UINT64_MAX / 4) / page) return UINT64_MAX;
+    return card_round_up(limits->n_pages * page, CARD_ALIGNMENT);
 }
 
 /* The most banks, from the first on, that have room for the pools beside the arena; 1 if no two have. */
@@ -74,9 +145,12 @@ uint64_t model_step_bytes(const struct model *model, const struct card_info *inf
     (void)measure(model, limits, &planner);
     uint64_t arena = card_round_up(planner.peak, CARD_ALIGNMENT);
     unsigned banks = choose_banks(model, info, limits, arena);
-    uint64_t pages = model_page_bytes(model, limits->kv_format) * limits->n_pages;
-    uint64_t rounding = share_bytes(model, limits, banks) * (banks > 1 ? banks : model->config.n_layers) - pages;
-    return arena + rounding;
+    uint64_t pages = model_page_bytes(model, limits->kv_format) * limits->n_pages, taken = 0, states = 0;
+    if (banks > 1) taken = share_bytes(model, limits, banks) * banks;
+    for (uint32_t i = 0; banks == 1 && i < n_pools(model); i++) taken += pool_bytes(model, limits, i);
+    for (uint32_t i = 0; i < model->config.n_layers; i++)
+        states += card_round_up(state_bytes(model, limits, i), CARD_ALIGNMENT);
+    return arena + taken - pages + states;
 }
 
 static int check_limits(const struct loaded_model *loaded, const struct step_limits *limits, struct error *err)
@@ -90,6 +164,8 @@ static int check_limits(const struct loaded_model *loaded, const struct step_lim
         return error_set(err, ERROR_BAD_ARGUMENT, "logits of %u rows in a step of %u tokens", limits->max_logit_rows,
                          limits->max_tokens);
     if (limits->n_pages == 0) return error_set(err, ERROR_BAD_ARGUMENT, "step memory without KV pages");
+    if (loaded->model->config.recurrent && limits->n_states == 0)
+        return error_set(err, ERROR_BAD_ARGUMENT, "step memory of a recurrent model without states");
     if (limits->kv_format >= 32 || (info.kv_formats >> limits->kv_format & 1u) == 0)
         return error_set(err, ERROR_UNSUPPORTED, "card %s has no KV pages of format %u", info.name, limits->kv_format);
     return 0;
@@ -99,14 +175,21 @@ static int check_limits(const struct loaded_model *loaded, const struct step_lim
 static int deal_pools(struct step_memory *memory, unsigned banks, struct error *err)
 {
     const struct model *model = memory->loaded->model;
-    uint64_t offset, page = layer_page_bytes(model, memory->limits.kv_format);
+    unsigned kv_format = memory->limits.kv_format;
+    uint64_t offset;
     int result =
         card_alloc_dealt(memory->loaded->card, banks, share_bytes(model, &memory->limits, banks), &offset, err);
     if (result < 0) return result;
     memory->pool_banks = banks;
-    for (uint32_t layer = 0; layer < model->config.n_layers; layer++)
-        memory->pools[layer] =
-            placement_advance(CARD_ADDR(0, offset), (uint64_t)layer * memory->limits.n_pages, banks, page);
+    memory->pools_offset = offset;
+    for (uint32_t first = 0; first < n_pools(model); first++) {
+        if (!begins_run(model, kv_format, first)) continue;
+        uint64_t page = pool_page_bytes(model, kv_format, first), n = 0;
+        for (uint32_t i = first; i < n_pools(model); i++)
+            if (pool_page_bytes(model, kv_format, i) == page)
+                memory->pools[i] = placement_advance(CARD_ADDR(0, offset), n++ * memory->limits.n_pages, banks, page);
+        offset += run_bytes(model, &memory->limits, banks, page);
+    }
     return 0;
 }
 
@@ -118,22 +201,36 @@ static int place_pools(struct step_memory *memory, unsigned banks, struct error 
         if (result != ERROR_NO_MEMORY) return result;
     }
     int result = 0;
-    for (uint32_t layer = 0; layer < model->config.n_layers && result == 0; layer++)
-        result = card_place(memory->loaded->card, share_bytes(model, &memory->limits, 1), &memory->pools[layer], err);
+    for (uint32_t i = 0; i < n_pools(model) && result == 0; i++) {
+        uint64_t bytes = pool_bytes(model, &memory->limits, i);
+        if (bytes != 0) result = card_place(memory->loaded->card, bytes, &memory->pools[i], err);
+    }
+    return result;
+}
+
+/* Nothing needs to be written into states: a sequence's first token starts from zeros. */
+static int place_states(struct step_memory *memory, struct error *err)
+{
+    const struct model *model = memory->loaded->model;
+    int result = 0;
+    for (uint32_t i = 0; i < model->config.n_layers && result == 0; i++) {
+        uint64_t bytes = state_bytes(model, &memory->limits, i);
+        if (bytes != 0) result = card_place(memory->loaded->card, bytes, &memory->states[i], err);
+    }
     return result;
 }
 
 static void free_pools(struct step_memory *memory)
 {
     struct card *card = memory->loaded->card;
+    const struct model *model = memory->loaded->model;
+    for (uint32_t i = 0; memory->states != NULL && i < model->config.n_layers; i++) card_free(card, memory->states[i]);
     if (memory->pools == NULL) return;
-    if (memory->pool_banks > 1) { /* the first pool begins where the run does */
-        for (unsigned b = 0; b < memory->pool_banks; b++)
-            card_free(card, CARD_ADDR(b, CARD_ADDR_OFFSET(memory->pools[0])));
+    if (memory->pool_banks > 1) {
+        for (unsigned b = 0; b < memory->pool_banks; b++) card_free(card, CARD_ADDR(b, memory->pools_offset));
         return;
     }
-    for (uint32_t layer = 0; layer < memory->loaded->model->config.n_layers; layer++)
-        card_free(card, memory->pools[layer]);
+    for (uint32_t i = 0; i < n_pools(model); i++) card_free(card, memory->pools[i]);
 }
 
 static int allocate(struct step_memory *memory, struct error *err)
@@ -144,14 +241,16 @@ static int allocate(struct step_memory *memory, struct error *err)
     memory->capacity = planner.n_descriptors;
     memory->inputs = memory_array(inputs, 1);
     memory->program = memory_array(memory->capacity, sizeof *memory->program);
-    memory->pools = memory_array(model->config.n_layers, sizeof *memory->pools);
-    if (memory->inputs == NULL || memory->program == NULL || memory->pools == NULL)
+    memory->pools = memory_array(n_pools(model), sizeof *memory->pools);
+    memory->states = memory_array(model->config.n_layers, sizeof *memory->states);
+    if (memory->inputs == NULL || memory->program == NULL || memory->pools == NULL || memory->states == NULL)
         return error_set(err, ERROR_NO_MEMORY, "step memory: out of memory");
     struct card_info info;
     card_describe(memory->loaded->card, &info);
     unsigned banks = choose_banks(model, &info, &memory->limits, card_round_up(planner.peak, CARD_ALIGNMENT));
     int result = card_alloc(memory->loaded->card, step_arena_bank(&info), planner.peak, &memory->arena, err);
-    return result < 0 ? result : place_pools(memory, banks, err);
+    if (result == 0) result = place_pools(memory, banks, err);
+    return result < 0 ? result : place_states(memory, err);
 }
 
 int step_memory_open(const struct loaded_model *loaded, const struct step_limits *limits, struct step_memory **out,
@@ -181,6 +280,7 @@ void step_memory_close(struct step_memory *memory)
     free(memory->inputs);
     free(memory->program);
     free(memory->pools);
+    free(memory->states);
     free(memory);
 }
 
@@ -194,6 +294,8 @@ static int check_step(const struct model *model, const struct step_limits *limit
                          step->n_logit_rows, step->n_pages, limits->max_tokens, limits->max_logit_rows,
                          limits->max_pages_in_tables);
     for (uint32_t i = 0; i < step->n_tokens; i++) {
+        if (model->config.recurrent && step->batch[i].state >= limits->n_states)
+            return error_set(err, ERROR_BAD_ARGUMENT, "state %u of %u", step->batch[i].state, limits->n_states);
         if (step->tokens[i] >= model->config.n_vocab)
             return error_set(err, ERROR_BAD_ARGUMENT, "token %u is outside the vocabulary of %u", step->tokens[i],
                              model->config.n_vocab);
@@ -217,6 +319,14 @@ static int check_step(const struct model *model, const struct step_limits *limit
     return 0;
 }
 
+static void fill_query_scales(const struct query_scale *scale, const struct step *step, float *out)
+{
+    for (uint32_t i = 0; i < step->n_tokens; i++) {
+        uint64_t periods = ((uint64_t)step->batch[i].position + scale->shift) / scale->period;
+        out[i] = (float)(1.0 + (double)scale->beta * model_log(1.0 + (double)periods));
+    }
+}
+
 /* The inputs as planner_begin laid them out. */
 static void fill_inputs(const struct step_memory *memory, const struct planner *planner, const struct step *step)
 {
@@ -228,6 +338,9 @@ static void fill_inputs(const struct step_memory *memory, const struct planner *
     memcpy(table, step->batch, step->n_tokens * sizeof *step->batch);
     if (step->n_pages > 0)
         memcpy(table + step->n_tokens * sizeof *step->batch, step->pages, step->n_pages * sizeof *step->pages);
+    if (model->config.query_scale.period != 0)
+        fill_query_scales(&model->config.query_scale, step,
+                          (float *)(void *)(memory->inputs + (planner->query_scales - planner->arena)));
     if (step->n_logit_rows > 0)
         memcpy(memory->inputs + (planner->logit_rows - planner->arena), step->logit_rows,
                step->n_logit_rows * sizeof *step->logit_rows);
@@ -250,6 +363,13 @@ static int run(const struct step_memory *memory, const struct planner *planner, 
     return result < 0 ? result : waited;
 }
 
+/* Whether long rope's factors for contexts beyond the original one are those to use. */
+static bool is_long(const struct loaded_model *loaded, const struct step_limits *limits)
+{
+    return rope_table_dims(loaded->model, ROPE_FREQUENCIES_LONG) != 0 &&
+           limits->context > loaded->model->config.rope_original;
+}
+
 int model_step(struct loaded_model *loaded, struct step_memory *memory, const struct step *step, float *logits,
                struct error *err)
 {
@@ -266,6 +386,10 @@ int model_step(struct loaded_model *loaded, struct step_memory *memory, const st
         .kv_format = memory->limits.kv_format,
         .n_pages = memory->limits.n_pages,
         .pools = memory->pools,
+        .index_pools = memory->pools + loaded->model->config.n_layers,
+        .states = memory->states,
+        .n_states = memory->limits.n_states,
+        .is_long = is_long(loaded, &memory->limits),
         .pool_banks = memory->pool_banks,
         .arena = memory->arena,
         .program = memory->program,

@@ -19,6 +19,8 @@ static const struct {
     [TENSOR_OUTPUT] = {"output.weight", TENSOR_KIND_MATRIX},
     [TENSOR_OUTPUT_NORM] = {"output_norm.weight", TENSOR_KIND_VECTOR},
     [TENSOR_ROPE_FREQS] = {"rope_freqs.weight", TENSOR_KIND_HOST},
+    [TENSOR_ROPE_LONG] = {"rope_factors_long.weight", TENSOR_KIND_HOST},
+    [TENSOR_OUTPUT_NORM_BIAS] = {"output_norm.bias", TENSOR_KIND_VECTOR},
     [TENSOR_ATTN_NORM] = {"attn_norm.weight", TENSOR_KIND_VECTOR},
     [TENSOR_ATTN_Q] = {"attn_q.weight", TENSOR_KIND_MATRIX},
     [TENSOR_ATTN_K] = {"attn_k.weight", TENSOR_KIND_MATRIX},
@@ -41,6 +43,50 @@ static const struct {
     [TENSOR_FFN_GATE_EXPERTS] = {"ffn_gate_exps.weight", TENSOR_KIND_EXPERTS},
     [TENSOR_FFN_UP_EXPERTS] = {"ffn_up_exps.weight", TENSOR_KIND_EXPERTS},
     [TENSOR_FFN_DOWN_EXPERTS] = {"ffn_down_exps.weight", TENSOR_KIND_EXPERTS},
+    [TENSOR_ATTN_QKV] = {"attn_qkv.weight", TENSOR_KIND_MATRIX},
+    [TENSOR_ATTN_QKV_BIAS] = {"attn_qkv.bias", TENSOR_KIND_VECTOR},
+    [TENSOR_ATTN_NORM_BIAS] = {"attn_norm.bias", TENSOR_KIND_VECTOR},
+    [TENSOR_ATTN_POST_NORM] = {"post_attention_norm.weight", TENSOR_KIND_VECTOR},
+    [TENSOR_ATTN_SINKS] = {"attn_sinks.weight", TENSOR_KIND_VECTOR},
+    [TENSOR_ATTN_GATE] = {"attn_gate.weight", TENSOR_KIND_MATRIX},
+    [TENSOR_FFN_NORM_BIAS] = {"ffn_norm.bias", TENSOR_KIND_VECTOR},
+    [TENSOR_FFN_POST_NORM] = {"post_ffw_norm.weight", TENSOR_KIND_VECTOR},
+    [TENSOR_FFN_ROUTER_BIAS] = {"ffn_gate_inp.bias", TENSOR_KIND_VECTOR},
+    [TENSOR_FFN_SELECTION_BIAS] = {"exp_probs_b.bias", TENSOR_KIND_VECTOR},
+    [TENSOR_FFN_GATE_EXPERTS_BIAS] = {"ffn_gate_exps.bias", TENSOR_KIND_VECTOR},
+    [TENSOR_FFN_UP_EXPERTS_BIAS] = {"ffn_up_exps.bias", TENSOR_KIND_VECTOR},
+    [TENSOR_FFN_DOWN_EXPERTS_BIAS] = {"ffn_down_exps.bias", TENSOR_KIND_VECTOR},
+    [TENSOR_FFN_SHARED_GATE] = {"ffn_gate_shexp.weight", TENSOR_KIND_MATRIX},
+    [TENSOR_FFN_SHARED_UP] = {"ffn_up_shexp.weight", TENSOR_KIND_MATRIX},
+    [TENSOR_FFN_SHARED_DOWN] = {"ffn_down_shexp.weight", TENSOR_KIND_MATRIX},
+    [TENSOR_FFN_SHARED_SCORE] = {"ffn_gate_inp_shexp.weight", TENSOR_KIND_FLOAT},
+    [TENSOR_ATTN_Q_A] = {"attn_q_a.weight", TENSOR_KIND_MATRIX},
+    [TENSOR_ATTN_Q_A_NORM] = {"attn_q_a_norm.weight", TENSOR_KIND_VECTOR},
+    [TENSOR_ATTN_Q_B] = {"attn_q_b.weight", TENSOR_KIND_MATRIX},
+    [TENSOR_ATTN_KV_A] = {"attn_kv_a_mqa.weight", TENSOR_KIND_MATRIX},
+    [TENSOR_ATTN_KV_A_NORM] = {"attn_kv_a_norm.weight", TENSOR_KIND_VECTOR},
+    [TENSOR_ATTN_K_B] = {"attn_k_b.weight", TENSOR_KIND_HEADS},
+    [TENSOR_ATTN_V_B] = {"attn_v_b.weight", TENSOR_KIND_HEADS},
+    [TENSOR_INDEX_K] = {"indexer.attn_k.weight", TENSOR_KIND_MATRIX},
+    [TENSOR_INDEX_K_NORM] = {"indexer.k_norm.weight", TENSOR_KIND_VECTOR},
+    [TENSOR_INDEX_K_NORM_BIAS] = {"indexer.k_norm.bias", TENSOR_KIND_VECTOR},
+    [TENSOR_INDEX_Q] = {"indexer.attn_q_b.weight", TENSOR_KIND_MATRIX},
+    [TENSOR_INDEX_WEIGHTS] = {"indexer.proj.weight", TENSOR_KIND_FLOAT},
+    [TENSOR_LINEAR_CONV] = {"ssm_conv1d.weight", TENSOR_KIND_VECTOR},
+    [TENSOR_LINEAR_CONV_Q] = {"ssm_conv1d_q.weight", TENSOR_KIND_VECTOR},
+    [TENSOR_LINEAR_CONV_K] = {"ssm_conv1d_k.weight", TENSOR_KIND_VECTOR},
+    [TENSOR_LINEAR_CONV_V] = {"ssm_conv1d_v.weight", TENSOR_KIND_VECTOR},
+    [TENSOR_LINEAR_DECAY_RATE] = {"ssm_a", TENSOR_KIND_VECTOR},
+    [TENSOR_LINEAR_DECAY_BIAS] = {"ssm_dt.bias", TENSOR_KIND_VECTOR},
+    [TENSOR_LINEAR_BETA_ALPHA] = {"ssm_ba.weight", TENSOR_KIND_FLOAT},
+    [TENSOR_LINEAR_ALPHA] = {"ssm_alpha.weight", TENSOR_KIND_FLOAT},
+    [TENSOR_LINEAR_BETA] = {"ssm_beta.weight", TENSOR_KIND_FLOAT},
+    [TENSOR_LINEAR_DECAY_A] = {"ssm_f_a.weight", TENSOR_KIND_FLOAT},
+    [TENSOR_LINEAR_DECAY_B] = {"ssm_f_b.weight", TENSOR_KIND_FLOAT},
+    [TENSOR_LINEAR_GATE_A] = {"ssm_g_a.weight", TENSOR_KIND_FLOAT},
+    [TENSOR_LINEAR_GATE_B] = {"ssm_g_b.weight", TENSOR_KIND_FLOAT},
+    [TENSOR_LINEAR_NORM] = {"ssm_norm.weight", TENSOR_KIND_VECTOR},
+    [TENSOR_LINEAR_OUTPUT] = {"ssm_out.weight", TENSOR_KIND_MATRIX},
 };
 
 int tensor_table_init(struct tensor_table *table, uint32_t n_layers, struct error *err)
@@ -112,6 +158,40 @@ void tensor_table_add_experts(struct tensor_table *table, enum tensor_role role,
     declare(table, role, layer, rows, cols)->experts = experts;
 }
 
+void tensor_table_add_heads(struct tensor_table *table, enum tensor_role role, uint32_t layer, uint32_t heads,
+                            uint32_t rows, uint32_t cols)
+{
+    declare(table, role, layer, rows, cols)->experts = heads;
+}
+
+void tensor_table_remove(struct tensor_table *table, enum tensor_role role, uint32_t layer)
+{
+    table->entries[tensor_table_index(role, layer)] = (struct tensor_entry){0};
+}
+
+void tensor_table_repeat(struct tensor_table *table, enum tensor_role role, uint32_t layer, uint32_t times)
+{
+    table->entries[tensor_table_index(role, layer)].repeat = times;
+}
+
+void tensor_table_rename(struct tensor_table *table, enum tensor_role role, uint32_t layer, const char *suffix)
+{
+    table->entries[tensor_table_index(role, layer)].suffix = suffix;
+}
+
+/* As it is called in the file. */
+static void name_in_file(const struct tensor_table *table, size_t index, char name[TENSOR_NAME_BYTES])
+{
+    const char *suffix = table->entries[index].suffix;
+    tensor_table_name(index, name);
+    if (suffix == NULL) return;
+    if (index < TENSOR_FIRST_LAYER_ROLE)
+        (void)snprintf(name, TENSOR_NAME_BYTES, "%s", suffix);
+    else
+        (void)snprintf(name, TENSOR_NAME_BYTES, "blk.%zu.%s",
+                       (index - TENSOR_FIRST_LAYER_ROLE) / TENSOR_ROLES_PER_LAYER, suffix);
+}
+
 /* Appends to a text of fixed size; what does not fit is cut. */
 static void __attribute__((format(printf, 3, 4))) append(char *text, size_t size, const char *format, ...)
 {
@@ -131,7 +211,7 @@ static int missing_error(const struct tensor_table *table, const char *architect
         if (!entry->declared || entry->optional || entry->tensor != NULL) continue;
         if (n_missing++ >= MISSING_LISTED) continue;
         char name[TENSOR_NAME_BYTES];
-        tensor_table_name(i, name);
+        name_in_file(table, i, name);
         append(list, sizeof list, "%s%s", n_missing > 1 ? ", " : "", name);
     }
     if (n_missing > MISSING_LISTED) append(list, sizeof list, " and %zu more", n_missing - MISSING_LISTED);
@@ -139,8 +219,25 @@ static int missing_error(const struct tensor_table *table, const char *architect
                      n_missing == 1 ? "" : "s", architecture, n_missing == 1 ? "is" : "are", list);
 }
 
-static bool shape_fits(const struct tensor_entry *entry)
+/* Vectors may have dimensions of 1 anywhere: what lies in memory is the same. */
+static bool vector_fits(const struct tensor_entry *entry)
 {
+    const uint64_t *have = entry->tensor->dimension, want[2] = {entry->cols, entry->rows};
+    unsigned n = 0, w = 0;
+    uint64_t found[4];
+    for (unsigned d = 0; d < 4; d++)
+        if (have[d] != 1) found[n++] = have[d];
+    for (unsigned d = 0; d < 2; d++) {
+        if (want[d] == 1) continue;
+        if (w == n || found[w] != want[d]) return false;
+        w++;
+    }
+    return w == n;
+}
+
+static bool shape_fits(const struct tensor_entry *entry, size_t index)
+{
+    if (tensor_role_kind(tensor_table_role(index)) == TENSOR_KIND_VECTOR) return vector_fits(entry);
     const uint64_t *have = entry->tensor->dimension;
     return have[0] == entry->cols && have[1] == entry->rows && have[2] == entry->experts && have[3] == 1;
 }
@@ -204,7 +301,7 @@ int tensor_table_resolve(struct tensor_table *table, const struct gguf *file, co
         struct tensor_entry *entry = &table->entries[i];
         if (!entry->declared) continue;
         char name[TENSOR_NAME_BYTES];
-        tensor_table_name(i, name);
+        name_in_file(table, i, name);
         entry->tensor = gguf_find_tensor(file, name);
         n_found += entry->tensor != NULL;
         missing = missing || (entry->tensor == NULL && !entry->optional);
@@ -214,7 +311,7 @@ int tensor_table_resolve(struct tensor_table *table, const struct gguf *file, co
         const struct tensor_entry *entry = &table->entries[i];
         if (entry->tensor == NULL) continue;
         if (!gguf_type_supported(entry->tensor->type)) return type_error(entry, i, err);
-        if (!shape_fits(entry)) return shape_error(entry, i, architecture, err);
+        if (!shape_fits(entry, i)) return shape_error(entry, i, architecture, err);
     }
     if (n_found < gguf_n_tensors(file)) return unknown_error(table, file, n_found, architecture, err);
     return 0;

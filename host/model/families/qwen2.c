@@ -9,29 +9,15 @@ static int configure(const struct gguf *file, struct model_config *config, struc
 
 static void declare(const struct model_config *config, struct tensor_table *table)
 {
-    planner_declare_model(config, table);
+    planner_declare_layers(config, table);
     for (uint32_t layer = 0; layer < config->n_layers; layer++) {
-        planner_declare_attention(config, table, layer);
-        planner_declare_ffn(config, table, layer);
-        tensor_table_add(table, TENSOR_ATTN_Q_BIAS, layer, 1, config->n_heads * config->head_dim);
-        tensor_table_add(table, TENSOR_ATTN_K_BIAS, layer, 1, config->n_kv_heads * config->head_dim);
-        tensor_table_add(table, TENSOR_ATTN_V_BIAS, layer, 1, config->n_kv_heads * config->head_dim);
+        planner_declare_qkv_biases(config, table, layer);
     }
-}
-
-static void plan(struct planner *planner)
-{
-    struct activations hidden = planner->embeddings;
-    for (uint32_t layer = 0; layer < planner->config->n_layers; layer++) {
-        planner_attention(planner, &hidden, layer, 0);
-        planner_ffn(planner, &hidden, layer);
-    }
-    planner_head(planner, &hidden);
 }
 
 const struct family family_qwen2 = {
     .architecture = "qwen2",
     .configure = configure,
     .declare = declare,
-    .plan = plan,
+    .plan = planner_layers,
 };

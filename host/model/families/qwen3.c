@@ -12,28 +12,15 @@ static int configure(const struct gguf *file, struct model_config *config, struc
 
 static void declare(const struct model_config *config, struct tensor_table *table)
 {
-    planner_declare_model(config, table);
+    planner_declare_layers(config, table);
     for (uint32_t layer = 0; layer < config->n_layers; layer++) {
-        planner_declare_attention(config, table, layer);
-        planner_declare_ffn(config, table, layer);
-        tensor_table_add(table, TENSOR_ATTN_Q_NORM, layer, 1, config->head_dim);
-        tensor_table_add(table, TENSOR_ATTN_K_NORM, layer, 1, config->head_dim);
+        planner_declare_head_norms(config, table, layer);
     }
-}
-
-static void plan(struct planner *planner)
-{
-    struct activations hidden = planner->embeddings;
-    for (uint32_t layer = 0; layer < planner->config->n_layers; layer++) {
-        planner_attention(planner, &hidden, layer, 0);
-        planner_ffn(planner, &hidden, layer);
-    }
-    planner_head(planner, &hidden);
 }
 
 const struct family family_qwen3 = {
     .architecture = "qwen3",
     .configure = configure,
     .declare = declare,
-    .plan = plan,
+    .plan = planner_layers,
 };

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Llama 4, text: three layers that turn and see their own chunk, then one that does neither and scales its query by the
+ * position; query and key without a weight normed after the rotation; one expert by the sigmoid of its score, which multiplies the
+ * expert's input, beside a shared one.
+ */
+#include "host/model/model_config.h"
+
+/* Of the released models; no header carries them (llama.cpp has the same constants). */
+#define CHUNK 8192u
+#define FULL_PERIOD 4u
+#define QUERY_SCALE 0.1f
+#define QUERY_PERIOD 8192u
+#define UNNORMED_EXPERTS 128u /* Maverick: use_qk_norm is false */
+
+static const char *const computes[] = {"leading_dense_block_count",
+                                       "expert_shared_count",
+                                       "expert_group_count",
+                                       "expert_gating_func",
+                                       "expert_weights_norm",
+                                       "expert_weights_scale",
+                                       NULL};
+
+static int configure(const struct gguf *file, struct model_config *config, struct error *err)
+{
+    uint32_t step = 1;
+    config->rope_interleaved = true;
+    config->router = (struct router_config){.scoring = CARD_SCORING_SIGMOID, .scales_input = true, .scale = 1.0f};
+    int result = model_config_experts(file, "llama4", config, err);
+    if (result < 0) return result;
+    int found = model_config_optional_u32(file, "llama4", "interleave_moe_layer_step", 0, config->n_layers, &step, err);
+    if (found < 0) return found;
+    config->router.d_shared_ff = config->d_expert_ff;
+    config->query_scale = (struct query_scale){.beta = QUERY_SCALE, .period = QUERY_PERIOD, .shift = 1};
+    for (uint32_t i = 0; i < config->n_layers; i++) {
+        struct layer_config *l = &config->layers[i];
+        bool turns = (i + 1) % FULL_PERIOD != 0;
+        l->has_experts = step != 0 && (i + 1) % step == 0;
+        l->chunk = turns ? CHUNK : 0;
+        l->norms_after_rope = turns && config->n_experts != UNNORMED_EXPERTS;
+        l->scales_query = !turns;
+        if (!turns) l->rope_dims = 0;
+    }
+    return 0;
+}
+
+static void declare(const struct model_config *config, struct tensor_table *table)
+{
+    planner_declare_layers(config, table);
+    tensor_table_add_optional(table, TENSOR_ROPE_FREQS, 0, 1, config->rope_dims / 2);
+}
+
+const struct family family_llama4 = {
+    .architecture = "llama4",
+    .computes = computes,
+    .configure = configure,
+    .declare = declare,
+    .plan = planner_layers,
+};

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A layer's experts: router, chosen experts, shared experts. */
+#include "host/base/bytes.h"
+#include "host/model/planner_ops.h"
+
+#define NO_BIAS ((enum tensor_role)TENSOR_ROLE_END)
+
+/* A matrix of the chosen experts; dst has a row for each choice, src for each token or (per_choice) each choice. */
+static void expert_linear(struct planner *p, const struct activations *dst, struct activations *src,
+                          enum expert_matrix matrix, enum tensor_role bias_role, card_addr choices, bool per_choice,
+                          uint32_t layer)
+{
+    struct weight weight = planner_weight(p, expert_role(matrix), layer);
+    bool has_bias = planner_has(p, bias_role, layer);
+    struct card_descriptor descriptor = {
+        .opcode = CARD_OP_EXPERT_MATMUL,
+        .format = (uint8_t)weight.format,
+        .flags = (uint16_t)((per_choice ? CARD_FLAG_PER_CHOICE : 0) | (has_bias ? CARD_FLAG_EXTENDED : 0)),
+        .tokens = dst->tokens / p->config->n_experts_used,
+        .rows = dst->cols,
+        .cols = src->cols,
+        .dst = dst->address,
+        .src = planner_operand(p, src, weight.format),
+        .weight = p->loaded != NULL ? p->loaded->experts[layer].table[matrix] : 0,
+        .aux = choices,
+        .param = {p->config->n_experts_used, p->config->n_experts, weight.banks},
+    };
+    planner_append(p, &descriptor);
+    if (has_bias)
+        planner_append(p, &(struct card_descriptor){.opcode = CARD_OP_EXTENSION,
+                                                    .flags = CARD_FLAG_BIAS,
+                                                    .src = planner_weight(p, bias_role, layer).address});
+}
+
+static void route(struct planner *p, card_addr choices, const struct activations *scores, uint32_t layer)
+{
+    const struct router_config *r = &p->config->router;
+    bool grouped = r->n_groups > 1;
+    struct card_descriptor descriptor = {
+        .opcode = CARD_OP_ROUTER,
+        .format = r->scoring,
+        .flags = r->renormalize ? CARD_FLAG_RENORMALIZE : 0,
+        .tokens = scores->tokens,
+        .rows = p->config->n_experts_used,
+        .cols = scores->cols,
+        .dst = choices,
+        .src = scores->address,
+        .param = {bits_of_float(r->scale), grouped ? r->n_groups : 0, grouped ? r->n_groups_used : 0},
+    };
+    if (planner_has(p, TENSOR_FFN_SELECTION_BIAS, layer)) {
+        descriptor.flags |= CARD_FLAG_BIAS;
+        descriptor.aux = planner_weight(p, TENSOR_FFN_SELECTION_BIAS, layer).address;
+        if (grouped) descriptor.flags |= CARD_FLAG_GROUP_PAIRS;
+    }
+    planner_append(p, &descriptor);
+}
+
+/* dst += the experts that every token has. */
+static void add_shared(struct planner *p, struct activations *dst, struct activations *src, uint32_t layer)
+{
+    if (!planner_has(p, TENSOR_FFN_SHARED_GATE, layer)) return;
+    struct gated_ffn ffn = {.gate = TENSOR_FFN_SHARED_GATE,
+                            .up = TENSOR_FFN_SHARED_UP,
+                            .down = TENSOR_FFN_SHARED_DOWN,
+                            .gate_bias = NO_BIAS,
+                            .up_bias = NO_BIAS,
+                            .down_bias = NO_BIAS,
+                            .limit = p->config->layers[layer].shared_limit,
+                            .add = !planner_has(p, TENSOR_FFN_SHARED_SCORE, layer)};
+    if (ffn.add) {
+        planner_gated(p, dst, src, layer, &ffn);
+        return;
+    }
+    struct activations result = planner_buffer(p, src->tokens, dst->cols), score = planner_buffer(p, src->tokens, 1);
+    planner_gated(p, &result, src, layer, &ffn);
+    planner_linear(p, &score, src, TENSOR_FFN_SHARED_SCORE, NO_BIAS, layer);
+    planner_glu(p, &result, &score, &result, CARD_ACTIVATION_SIGMOID, 0);
+    planner_add(p, dst, &result, 1.0f);
+}
+
+/* The input times each choice's weight: a row for each choice. */
+static struct activations spread(struct planner *p, const struct activations *src, card_addr choices)
+{
+    struct activations result = planner_buffer(p, src->tokens * p->config->n_experts_used, src->cols);
+    planner_append(p, &(struct card_descriptor){
+                          .opcode = CARD_OP_EXPERT_SPREAD,
+                          .tokens = src->tokens,
+                          .cols = src->cols,
+                          .dst = result.address,
+                          .src = src->address,
+                          .aux = choices,
+                          .param = {p->config->n_experts_used},
+                      });
+    return result;
+}
+
+/* Gate and up of the chosen experts, of two matrices or of one with gate's rows first; returns what down takes. */
+static struct activations activated(struct planner *p, struct activations *src, uint32_t layer, card_addr choices,
+                                    uint32_t n_choices)
+{
+    bool each = src->tokens == n_choices && p->config->router.scales_input;
+    uint32_t width = p->config->d_expert_ff;
+    float limit = p->config->layers[layer].ffn_limit;
+    struct activations gate, up;
+    if (planner_has(p, TENSOR_FFN_UP_EXPERTS, layer)) {
+        gate = planner_buffer(p, n_choices, width);
+        up = planner_buffer(p, n_choices, width);
+        expert_linear(p, &gate, src, EXPERT_GATE, TENSOR_FFN_GATE_EXPERTS_BIAS, choices, each, layer);
+        expert_linear(p, &up, src, EXPERT_UP, TENSOR_FFN_UP_EXPERTS_BIAS, choices, each, layer);
+    } else {
+        struct activations both = planner_buffer(p, n_choices, 2 * width);
+        struct activations *parts[2] = {&gate, &up};
+        expert_linear(p, &both, src, EXPERT_GATE, TENSOR_FFN_GATE_EXPERTS_BIAS, choices, each, layer);
+        for (uint32_t i = 0; i < 2; i++) { /* COPY takes tokens, each with its choices as vectors */
+            uint32_t used = p->config->n_experts_used;
+            *parts[i] = planner_buffer(p, n_choices, width);
+            planner_copy(
+                p, n_choices / used, used, width, (struct copy_side){parts[i]->address, used * width, width},
+                (struct copy_side){planner_further(both.address, (uint64_t)i * width), 2 * used * width, 2 * width});
+        }
+    }
+    planner_activate(p, &gate, &up, limit);
+    return gate;
+}
+
+static void sum_experts(struct planner *p, const struct activations *dst, const struct activations *outputs,
+                        card_addr choices)
+{
+    bool weighted = !p->config->router.scales_input;
+    planner_append(p, &(struct card_descriptor){
+                          .opcode = CARD_OP_EXPERT_SUM,
+                          .flags = weighted ? 0 : CARD_FLAG_UNWEIGHTED,
+                          .tokens = dst->tokens,
+                          .cols = dst->cols,
+                          .dst = dst->address,
+                          .src = outputs->address,
+                          .aux = weighted ? choices : 0,
+                          .param = {p->config->n_experts_used},
+                      });
+}
+
+void planner_experts(struct planner *p, struct activations *dst, struct activations *src, uint32_t layer)
+{
+    const struct model_config *config = p->config;
+    uint32_t n_choices = src->tokens * config->n_experts_used;
+    struct activations scores = planner_buffer(p, src->tokens, config->n_experts);
+    planner_linear(p, &scores, src, TENSOR_FFN_ROUTER, TENSOR_FFN_ROUTER_BIAS, layer);
+    card_addr choices = planner_take(p, (uint64_t)n_choices * sizeof(struct card_choice));
+    route(p, choices, &scores, layer);
+    add_shared(p, dst, src, layer);
+    struct activations input = config->router.scales_input ? spread(p, src, choices) : *src;
+    struct activations gate = activated(p, &input, layer, choices, n_choices);
+    struct activations outputs = planner_buffer(p, n_choices, config->d_model);
+    expert_linear(p, &outputs, &gate, EXPERT_DOWN, TENSOR_FFN_DOWN_EXPERTS_BIAS, choices, true, layer);
+    sum_experts(p, dst, &outputs, choices);
+    dst->is_quantized = false;
+}
