@@ -5,7 +5,8 @@
  *   One bank, or no room for the deal   every tensor has an allocation of its own, in the bank with most room.
  *   Several banks                       every matrix is dealt over all of them (card_layout.h). Matrices of one tile size
  *                                       follow each other without a gap, in the order of the tensor table, the experts of a
- *                                       tensor one after another; then come those of the next tile size, from bank 0 on. So
+ *                                       tensor one after another (their up and down matrices turned by one and by two
+ *                                       places, expert_slots.c); then come those of the next tile size, from bank 0 on. So
  *                                       a bank is at most one tile of each size fuller than another, and that is all that
  *                                       is lost.
  *
@@ -63,7 +64,7 @@ int placement_take(struct placement *placement, struct loaded_model *loaded, siz
 /* The address n tiles further of what is dealt over banks (1: it is not). */
 card_addr placement_advance(card_addr address, uint64_t n, unsigned banks, uint64_t tile_bytes);
 
-/* The address of expert number `expert` of a tensor whose first matrix is weight. */
+/* The address of the expert in place number `expert` of a tensor whose first matrix is weight (expert_slots.c: which it has). */
 card_addr placement_expert(const struct weight *weight, const struct tensor_tiles *tiles, uint32_t expert);
 
 #endif

@@ -5,14 +5,21 @@
 
 #include <math.h>
 
-/* Projects the normed hidden state to one of query, key, value; with its norm over each head if the file has one. */
+/* Projects the normed hidden state to one of query, key, value. */
 static struct activations project(struct planner *p, struct activations *normed, uint32_t n_heads,
-                                  enum tensor_role role, enum tensor_role bias, enum tensor_role norm, uint32_t layer)
+                                  enum tensor_role role, enum tensor_role bias, uint32_t layer)
 {
     struct activations result = planner_buffer(p, normed->tokens, n_heads * p->config->head_dim);
     planner_linear(p, &result, normed, role, bias, layer);
-    if (planner_has(p, norm, layer)) planner_norm(p, &result, &result, n_heads, norm, layer);
     return result;
+}
+
+/* With its norm over each head first if the file has one. */
+static void turn(struct planner *p, struct activations *x, uint32_t n_heads, enum tensor_role norm, uint32_t layer,
+                 uint16_t rope_flags)
+{
+    if (planner_has(p, norm, layer)) planner_norm(p, x, x, n_heads, norm, layer);
+    planner_rope(p, x, n_heads, rope_flags);
 }
 
 static void write_kv(struct planner *p, const struct activations *key, const struct activations *value, uint32_t layer)
@@ -74,15 +81,13 @@ void planner_attention(struct planner *p, struct activations *hidden, uint32_t l
     uint64_t mark = planner_mark(p);
     struct activations normed = planner_buffer(p, hidden->tokens, config->d_model);
     planner_norm(p, &normed, hidden, 1, TENSOR_ATTN_NORM, layer);
-    struct activations query =
-        project(p, &normed, config->n_heads, TENSOR_ATTN_Q, TENSOR_ATTN_Q_BIAS, TENSOR_ATTN_Q_NORM, layer);
-    struct activations key =
-        project(p, &normed, config->n_kv_heads, TENSOR_ATTN_K, TENSOR_ATTN_K_BIAS, TENSOR_ATTN_K_NORM, layer);
-    struct activations value =
-        project(p, &normed, config->n_kv_heads, TENSOR_ATTN_V, TENSOR_ATTN_V_BIAS, TENSOR_ROLE_END, layer);
-    planner_rope(p, &query, config->n_heads, rope_flags);
-    planner_rope(p, &key, config->n_kv_heads, rope_flags);
+    /* The query, by far the largest, last: keys are turned and written while its words go by. */
+    struct activations value = project(p, &normed, config->n_kv_heads, TENSOR_ATTN_V, TENSOR_ATTN_V_BIAS, layer);
+    struct activations key = project(p, &normed, config->n_kv_heads, TENSOR_ATTN_K, TENSOR_ATTN_K_BIAS, layer);
+    struct activations query = project(p, &normed, config->n_heads, TENSOR_ATTN_Q, TENSOR_ATTN_Q_BIAS, layer);
+    turn(p, &key, config->n_kv_heads, TENSOR_ATTN_K_NORM, layer, rope_flags);
     write_kv(p, &key, &value, layer);
+    turn(p, &query, config->n_heads, TENSOR_ATTN_Q_NORM, layer, rope_flags);
     struct activations attended = planner_buffer(p, hidden->tokens, config->n_heads * config->head_dim);
     bool last = layer + 1 == config->n_layers;
     if (!last || p->n_logit_rows > 0) attend(p, &attended, &query, layer);
@@ -163,6 +168,7 @@ void planner_moe(struct planner *p, struct activations *hidden, uint32_t layer, 
     uint32_t tokens = hidden->tokens, n_choices = tokens * config->n_experts_used;
     struct activations normed = planner_buffer(p, tokens, config->d_model);
     planner_norm(p, &normed, hidden, 1, TENSOR_FFN_NORM, layer);
+    planner_operand(p, &normed, planner_weight(p, TENSOR_FFN_GATE_EXPERTS, layer).format); /* while the router works */
     struct activations scores = planner_buffer(p, tokens, config->n_experts);
     planner_linear(p, &scores, &normed, TENSOR_FFN_ROUTER, TENSOR_ROLE_END, layer);
     card_addr choices = planner_take(p, (uint64_t)n_choices * sizeof(struct card_choice));
