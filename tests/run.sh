@@ -124,6 +124,9 @@ if [ -d ../shared/fixtures ]; then
     check shared-logits-sim $python ../shared/fixtures/compare_logits.py $sluice ../shared/fixtures --card sim --families $families --kinds q8_0,q4_0,q4_k
     check shared-tokenizers $python ../shared/fixtures/tokenizers/check.py $sluice ../shared/fixtures/tokenizers --styles llama-bpe,qwen2,llama-spm
 fi
+if [ -d ../shared/vectors/chat ]; then
+    check shared-templates $python ../shared/vectors/chat/check.py $sluice ../shared/vectors/chat/templates.jsonl
+fi
 
 write_long_report() {
     {

@@ -59,15 +59,14 @@ static void conversation_free(struct conversation *conversation)
 }
 
 /* Puts the user's message, gets the answer and keeps both; on an error neither is kept. */
-static int converse(const struct session *session, const struct run_options *options, enum chat_format format,
+static int converse(const struct session *session, const struct run_options *options, const struct chat *format,
                     struct conversation *conversation, const char *text, size_t length, struct error *err)
 {
     size_t before = conversation->count;
     struct token_list prompt = {0};
     struct answer answer = {0};
     int status = conversation_add(conversation, "user", text, length, err);
-    if (status == 0)
-        status = chat_tokenize(session->tokenizer, format, conversation->messages, conversation->count, &prompt, err);
+    if (status == 0) status = chat_prompt(format, conversation->messages, conversation->count, NULL, &prompt, err);
     if (status == 0) status = generate(session, &options->generate, &prompt, &answer, err);
     if (status == 0) status = conversation_add(conversation, "assistant", answer.text.bytes, answer.text.length, err);
     if (status < 0) conversation_cut(conversation, before);
@@ -93,7 +92,7 @@ static bool is_command(const struct text *line, const char *name)
 }
 
 /* Reads lines until /exit, the end of the input or ctrl-C at the prompt. A question that fails does not end it. */
-static int chat(const struct session *session, const struct run_options *options, enum chat_format format,
+static int chat(const struct session *session, const struct run_options *options, const struct chat *format,
                 struct conversation *conversation, struct error *err)
 {
     const size_t n_fixed = conversation->count; /* the system message */
@@ -129,9 +128,9 @@ static int chat(const struct session *session, const struct run_options *options
 static int answer_all(const struct session *session, const struct run_options *options, struct error *err)
 {
     if (options->raw) return continue_text(session, options, err);
-    enum chat_format format;
+    struct chat *format = NULL;
     struct conversation conversation = {0};
-    int status = chat_format_of(session->tokenizer, &format, err);
+    int status = chat_open(model_file(session->model), session->tokenizer, &format, err);
     if (status == 0 && options->system)
         status = conversation_add(&conversation, "system", options->system, strlen(options->system), err);
     if (status == 0 && options->prompt)
@@ -139,6 +138,7 @@ static int answer_all(const struct session *session, const struct run_options *o
     else if (status == 0)
         status = chat(session, options, format, &conversation, err);
     conversation_free(&conversation);
+    chat_close(format);
     return status;
 }
 

@@ -72,7 +72,7 @@ static const char style[] =
     "svg{width:12px;height:12px;border-radius:3px}"
     ".wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.91rem;font-variant-numeric:tabular-"
     "nums}"
-    "th,td{text-align:right;padding:.36rem .55rem;border-bottom:1px solid var(--line);white-space:nowrap}"
+    "th,td{text-align:right;padding:.36rem .55rem;border-bottom:1px solid var(--line);white-space:nowrap}td:last-child{white-space:normal}"
     "th{font-weight:600;color:var(--soft)}th:first-child,td:first-child{text-align:left;padding-left:0}"
     "tbody tr:last-child "
     "td{border-bottom:0}td.text{text-align:left;white-space:normal;min-width:14rem;overflow-wrap:anywhere}"

@@ -32,6 +32,7 @@ VIRTUAL_TIME = {"sim", "host/experts", "host/engine", "host/model", "host/text",
 WALL_CLOCK = re.compile(r"\b(clock_gettime|clock_nanosleep|gettimeofday|time|times|clock|ftime|timespec_get|getrusage|nanosleep|usleep|sleep|"
                         r"\w*timedwait|\w*clockwait|\w*rdtscp?|__builtin_readcyclecounter|event_base_gettime\w*|evutil_gettime\w*|seconds_now)\(")
 WALL_CLOCK_PLACES = {
+    "host/text/jinja.c",  # the day that a chat template writes into a prompt (strftime_now)
     "host/engine/engine_clock.c",  # arrivals, and all times on a card without a clock
     "sim/mailbox.c",  # how long a program waits for a thread of the host that may have died: ends a run, times nothing
 }
