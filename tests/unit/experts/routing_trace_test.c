@@ -46,7 +46,7 @@ static struct routing_step make_step(const struct routing_shape *shape, uint32_t
         made->weight[c] = (uint16_t)(c * 4099 + i);
     }
     for (uint32_t c = 0; c < LAYERS * DEPTH * n; c++) {
-        made->predicted[c] = c % 3 == 0 ? ROUTING_NO_EXPERT : (uint16_t)((c + i) % shape->n_experts);
+        made->predicted[c] = (uint16_t)(c % 3 == 0 ? ROUTING_NO_EXPERT : (c + i) % shape->n_experts);
         made->confidence[c] = (uint8_t)(c * 7 + i);
     }
     struct routing_step step = {n_rows, made->sequence, made->choice, NULL, NULL, NULL};
