@@ -5,13 +5,16 @@
 #include "sim/kv_pages.h"
 #include "sim/seen.h"
 
+#include <string.h>
+
 /* Experts that at least one token chose; without choices, all. */
 static uint32_t experts_in_use(const struct sim_step *step)
 {
     const struct card_choice *choice = step->aux;
-    uint64_t seen[1024] = {0}; /* 65536 experts, the most that a slot table has */
+    uint64_t seen[1024]; /* 65536 experts, the most that a slot table has */
     uint32_t n = 0;
     if (!choice) return step->d->param[1];
+    memset(seen, 0, ((size_t)step->d->param[1] + 63) / 64 * sizeof *seen);
     for (uint64_t i = 0; i < (uint64_t)step->d->tokens * step->d->param[0]; i++) {
         uint64_t bit = UINT64_C(1) << choice[i].expert % 64;
         n += !(seen[choice[i].expert / 64] & bit);
@@ -29,24 +32,24 @@ static uint64_t positions_seen(const struct sim_step *step)
 }
 
 /* KV_WRITE, ATTENTION and INDEX. */
-static void add_pages(struct sim_account *account, const struct sim_step *step)
+static void find_pages(struct sim_work *work, const struct sim_step *step)
 {
     const struct card_descriptor *d = step->d;
     const uint64_t key_bytes = kv_vector_bytes(d->format, d->cols);
     if (d->opcode == CARD_OP_KV_WRITE) {
-        account->kv_bytes += (uint64_t)d->tokens * d->rows * (key_bytes + kv_vector_bytes(d->format, d->param[1]));
+        work->kv_bytes = (uint64_t)d->tokens * d->rows * (key_bytes + kv_vector_bytes(d->format, d->param[1]));
         return;
     }
-    const uint64_t seen = positions_seen(step);
+    const uint64_t seen = work->positions = positions_seen(step);
     if (d->opcode == CARD_OP_INDEX) {
-        account->kv_bytes += seen * key_bytes;
-        account->multiply_adds += seen * d->rows * ((uint64_t)d->cols + 1);
+        work->kv_bytes = seen * key_bytes;
+        work->multiply_adds = seen * d->rows * ((uint64_t)d->cols + 1);
         return;
     }
     const uint32_t values = card_attention_values(d, step->e);
     const uint64_t value_bytes = sim_step_has(step, CARD_FLAG_LATENT) ? 0 : kv_vector_bytes(d->format, values);
-    account->kv_bytes += seen * d->param[2] * (key_bytes + value_bytes);
-    account->multiply_adds += seen * d->rows * ((uint64_t)d->cols + values);
+    work->kv_bytes = seen * d->param[2] * (key_bytes + value_bytes);
+    work->multiply_adds = seen * d->rows * ((uint64_t)d->cols + values);
 }
 
 /* SCAN and CONV: a state is read once for neighbouring tokens that share it, unless they start from zeros, and written. */
@@ -61,39 +64,50 @@ static uint64_t states_moved(const struct sim_step *step)
     return n;
 }
 
-static void add_states(struct sim_account *account, const struct sim_step *step)
+static void find_states(struct sim_work *work, const struct sim_step *step)
 {
     const struct card_descriptor *d = step->d;
     const uint64_t width = d->param[1];
+    work->states = states_moved(step);
     if (d->opcode == CARD_OP_CONV) {
-        account->kv_bytes += states_moved(step) * (width - 1) * d->cols * 4;
-        account->multiply_adds += (uint64_t)d->tokens * d->cols * width;
+        work->kv_bytes = work->states * (width - 1) * d->cols * 4;
+        work->multiply_adds = (uint64_t)d->tokens * d->cols * width;
         return;
     }
     const uint64_t state = (uint64_t)d->rows * d->cols * width;
-    account->kv_bytes += states_moved(step) * state * 4;
-    account->multiply_adds += 3 * state * d->tokens;
+    work->kv_bytes = work->states * state * 4;
+    work->multiply_adds = 3 * state * d->tokens;
 }
 
-void sim_account_add(struct sim_account *account, const struct sim_step *step)
+struct sim_work sim_work_of(const struct sim_step *step)
 {
     const struct card_descriptor *d = step->d;
     const uint64_t matrix = (uint64_t)d->rows * d->cols;
-    account->descriptors++;
+    struct sim_work work = {0};
     switch (d->opcode) {
     case CARD_OP_MATMUL:
-        account->weight_bytes += card_matrix_bytes(d->format, d->rows, d->cols);
-        account->multiply_adds += matrix * d->tokens;
+        work.weight_bytes = card_matrix_bytes(d->format, d->rows, d->cols);
+        work.multiply_adds = matrix * d->tokens;
         break;
     case CARD_OP_EXPERT_MATMUL:
-        account->weight_bytes += experts_in_use(step) * card_matrix_bytes(d->format, d->rows, d->cols);
-        account->multiply_adds += matrix * d->tokens * d->param[0];
+        work.experts = experts_in_use(step);
+        work.weight_bytes = work.experts * card_matrix_bytes(d->format, d->rows, d->cols);
+        work.multiply_adds = matrix * d->tokens * d->param[0];
         break;
     case CARD_OP_KV_WRITE:
     case CARD_OP_ATTENTION:
-    case CARD_OP_INDEX: add_pages(account, step); break;
+    case CARD_OP_INDEX: find_pages(&work, step); break;
     case CARD_OP_SCAN:
-    case CARD_OP_CONV: add_states(account, step); break;
+    case CARD_OP_CONV: find_states(&work, step); break;
     default: break;
     }
+    return work;
+}
+
+void sim_account_add(struct sim_account *account, const struct sim_work *work)
+{
+    account->descriptors++;
+    account->weight_bytes += work->weight_bytes;
+    account->kv_bytes += work->kv_bytes;
+    account->multiply_adds += work->multiply_adds;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What programs moved and multiplied, exactly, from shapes and tables alone: the same numbers on every backend. The
- * virtual clock will charge time for them; until it exists nothing here counts cycles.
+ * virtual clock (clock.h) charges time for them.
  */
 #ifndef SLUICE_SIM_ACCOUNT_H
 #define SLUICE_SIM_ACCOUNT_H
@@ -21,7 +21,17 @@ struct sim_account {
                                state; of CONV: its width */
 };
 
-/* Adds one descriptor whose tables have passed sim_step_check. */
-void sim_account_add(struct sim_account *account, const struct sim_step *step);
+/* The same of one descriptor, and what its time depends on. */
+struct sim_work {
+    uint64_t weight_bytes, kv_bytes, multiply_adds;
+    uint64_t positions; /* of ATTENTION and INDEX: seen, summed over the tokens */
+    uint64_t states;    /* of SCAN and CONV: read or written */
+    uint32_t experts;   /* of EXPERT_MATMUL: that at least one token chose */
+};
+
+/* Of a descriptor whose tables have passed sim_step_check. */
+struct sim_work sim_work_of(const struct sim_step *step);
+
+void sim_account_add(struct sim_account *account, const struct sim_work *work);
 
 #endif

@@ -149,8 +149,7 @@ static struct page read_page(const struct run *run, uint32_t number, slot_set sl
     const struct sim_step *step = run->job->step;
     const struct shape *shape = &run->job->shape;
     const uint32_t first = sim_step_batch(step)[run->begin].first_page;
-    const uint8_t *at =
-        (const uint8_t *)step->weight + sim_step_pages(step)[(size_t)first + number] * shape->page_bytes;
+    const uint8_t *at = sim_step_page(step, sim_step_pages(step)[(size_t)first + number], shape->page_bytes);
     const uint8_t *key = at + run->kv_head * shape->key_bytes;
     const uint8_t *value = at + shape->kv_heads * shape->key_bytes + run->kv_head * shape->value_bytes;
     float *floats = (float *)(void *)(run->scratch + shape->values);

@@ -4,6 +4,7 @@
 #include "host/base/float_mode.h"
 #include "sim/account.h"
 #include "sim/internal.h"
+#include "sim/made_up.h"
 #include "sim/mailbox.h"
 
 #include <stdlib.h>
@@ -15,6 +16,9 @@ struct sim_executor {
     const struct page_kernels *page_kernels;
     const char *simd; /* their name */
     struct sim_scratch scratch;
+    struct sim_clock *clock; /* NULL: none */
+    bool timing_only;
+    uint64_t chosen; /* descriptors with made-up choices so far */
 };
 
 static const struct {
@@ -80,6 +84,12 @@ unsigned sim_threads(const struct sim_executor *executor) { return pool_threads(
 
 const char *sim_simd(const struct sim_executor *executor) { return executor->simd; }
 
+void sim_keep_time(struct sim_executor *executor, struct sim_clock *clock, bool timing_only)
+{
+    executor->clock = clock;
+    executor->timing_only = timing_only;
+}
+
 static int reserve_scratch(struct sim_executor *executor, const struct card_descriptor *program, unsigned n,
                            struct error *err)
 {
@@ -97,21 +107,36 @@ static int reserve_scratch(struct sim_executor *executor, const struct card_desc
     return 0;
 }
 
-static int run_step(struct sim_executor *executor, const struct sim_step *step, struct error *err)
+static void compute(struct sim_executor *executor, const struct sim_step *step)
+{
+    if (!executor->timing_only)
+        operations[step->d->opcode].run(executor->pool, step, executor->scratch.block);
+    else if (sim_makes_up(step->d->opcode))
+        sim_make_up(step, executor->chosen++);
+}
+
+/* Checks, charges and runs descriptor i. */
+static int run_step(struct sim_executor *executor, const struct sim_step *step, unsigned i, struct sim_account *account,
+                    struct error *err)
 {
     int rc = sim_step_check(step, err);
+    /* The clock knows of a PUBLISH before the host can see it, and of an AWAIT when the slots are there. */
+    if (!rc && step->d->opcode == CARD_OP_AWAIT) rc = sim_await(step, err);
     if (rc) return rc;
-    switch (step->d->opcode) {
-    case CARD_OP_PUBLISH: sim_publish(step); return 0;
-    case CARD_OP_AWAIT: return sim_await(step, err);
-    default: operations[step->d->opcode].run(executor->pool, step, executor->scratch.block); return 0;
-    }
+    const struct sim_work work = sim_work_of(step);
+    sim_account_add(account, &work);
+    if (executor->clock) sim_clock_run(executor->clock, step, &work, i);
+    if (step->d->opcode == CARD_OP_PUBLISH)
+        sim_publish(step);
+    else if (step->d->opcode != CARD_OP_AWAIT)
+        compute(executor, step);
+    return 0;
 }
 
 int sim_run(struct sim_executor *executor, const struct card_descriptor *program, unsigned n_descriptors,
             struct sim_account *account, struct error *err)
 {
-    int rc = reserve_scratch(executor, program, n_descriptors, err);
+    int rc = executor->timing_only ? 0 : reserve_scratch(executor, program, n_descriptors, err);
     if (rc) return rc;
     const uint64_t mode = float_mode_enter(); /* the pool's threads are always in it */
     for (unsigned i = 0; i < n_descriptors && !rc; i++) {
@@ -120,11 +145,8 @@ int sim_run(struct sim_executor *executor, const struct card_descriptor *program
         sim_step_find(&step, &program[i], executor->memory);
         step.tile_kernel = executor->tile_kernel;
         step.page_kernels = executor->page_kernels;
-        rc = run_step(executor, &step, err);
-        if (rc)
-            error_prefix(err, "descriptor %u (%s)", i, card_opcode_name(program[i].opcode));
-        else
-            sim_account_add(account, &step);
+        rc = run_step(executor, &step, i, account, err);
+        if (rc) error_prefix(err, "descriptor %u (%s)", i, card_opcode_name(program[i].opcode));
     }
     float_mode_set(mode);
     return rc;

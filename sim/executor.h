@@ -10,7 +10,10 @@
 #include "host/base/error.h"
 #include "kernels/abi/card_program.h"
 #include "sim/account.h"
+#include "sim/clock.h"
 #include "sim/memory.h"
+
+#include <stdbool.h>
 
 struct sim_executor;
 
@@ -25,9 +28,16 @@ unsigned sim_threads(const struct sim_executor *executor);
 const char *sim_simd(const struct sim_executor *executor); /* static */
 
 /*
+ * From now on programs are charged to the clock, which is borrowed until sim_close (NULL: to none). timing_only: they are
+ * checked, their tables read, and charged, but nothing is computed; ROUTER, TOP_K and INDEX write made-up choices
+ * (made_up.h), so that what follows finds some.
+ */
+void sim_keep_time(struct sim_executor *executor, struct sim_clock *clock, bool timing_only);
+
+/*
  * Runs the program to its end and adds what it did to *account. ERROR_CARD names descriptor and table entry if a table
  * lies: descriptors before it have run, it and those after have not. ERROR_NO_MEMORY before anything has run if there
- * is no scratch memory.
+ * is no scratch memory. With a clock, sim_clock_begin comes before it and sim_clock_end after it.
  */
 int sim_run(struct sim_executor *executor, const struct card_descriptor *program, unsigned n_descriptors,
             struct sim_account *account, struct error *err);

@@ -112,7 +112,7 @@ static void score_part(void *opaque, uint32_t begin, uint32_t end, unsigned work
         const uint32_t page = job->first_page + i;
         slot_set all = 0;
         for (uint32_t t = job->begin; t < job->end; t++) all |= visible_slots(ranked(job, t), page);
-        const uint8_t *block = (const uint8_t *)step->weight + pages[page] * job->shape.page_bytes;
+        const uint8_t *block = sim_step_page(step, pages[page], job->shape.page_bytes);
         const struct page_keys keys =
             page_keys_read(step, block, step->d->cols, all, job->scratch + worker * job->shape.keys);
         for (uint32_t t = job->begin; t < job->end; t++) {

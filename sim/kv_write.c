@@ -15,7 +15,7 @@ static void kv_write_part(void *job, uint32_t begin, uint32_t end, unsigned work
     for (uint32_t t = 0; t < d->tokens; t++) {
         const struct card_batch_token *token = sim_step_batch(step) + t;
         const uint32_t entry = token->position / CARD_PAGE_TOKENS, slot = token->position % CARD_PAGE_TOKENS;
-        uint8_t *keys = (uint8_t *)step->dst + sim_step_pages(step)[(size_t)token->first_page + entry] * page_bytes;
+        uint8_t *keys = sim_step_page(step, sim_step_pages(step)[(size_t)token->first_page + entry], page_bytes);
         uint8_t *values = keys + d->rows * key_bytes;
         for (uint32_t h = begin; h < end; h++) {
             const size_t vector = (size_t)t * d->rows + h;

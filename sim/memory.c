@@ -51,24 +51,45 @@ static uint64_t default_bytes(void)
     return (available < mappable ? available : mappable) / 4 * 3;
 }
 
-static int open_bank(struct sim_memory *memory, uint64_t bytes, unsigned banks, struct error *err)
+static int open_bank(struct sim_memory *memory, const struct sim_bank *asked, uint64_t all_bytes, bool sparse,
+                     struct error *err)
 {
+    const uint64_t bytes = asked->bytes;
     void *base = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED) {
         return error_set(err, ERROR_NO_MEMORY,
                          "card memory: cannot reserve %" PRIu64 " MiB: %s (ask for less: --card-memory)",
-                         bytes * banks >> 20, strerror(errno));
+                         all_bytes >> 20, strerror(errno));
     }
     /* Weights are read from end to end: with small pages a fifth of the time goes into finding them. Without, it works. */
-    (void)madvise(base, (size_t)bytes, MADV_HUGEPAGE);
-    struct sim_bank *bank = &memory->bank[memory->n_banks];
-    if (banks == 1)
-        snprintf(bank->name, sizeof bank->name, "memory");
-    else
-        snprintf(bank->name, sizeof bank->name, "memory %u", memory->n_banks);
+    if (!sparse) (void)madvise(base, (size_t)bytes, MADV_HUGEPAGE);
+    struct sim_bank *bank = &memory->bank[memory->n_banks++];
+    *bank = *asked;
     bank->base = base;
-    bank->bytes = bytes;
-    memory->n_banks++;
+    return 0;
+}
+
+int sim_memory_open_banks(struct sim_memory *memory, const struct sim_bank *banks, unsigned n, bool sparse,
+                          sim_extent_fn *extent, const void *context, struct error *err)
+{
+    memset(memory, 0, sizeof *memory);
+    memory->extent = extent;
+    memory->context = context;
+    uint64_t all_bytes = 0;
+    for (unsigned b = 0; b < n; b++) {
+        const uint64_t bytes = banks[b].bytes;
+        if (bytes == 0 || bytes > CARD_ADDR_OFFSET(UINT64_MAX) || bytes > SIZE_MAX || all_bytes > UINT64_MAX - bytes)
+            return error_set(err, ERROR_TOO_LARGE, "card memory: %" PRIu64 " bytes are more than one bank can address",
+                             bytes);
+        all_bytes += bytes;
+    }
+    for (unsigned b = 0; b < n; b++) {
+        int rc = open_bank(memory, &banks[b], all_bytes, sparse, err);
+        if (rc) {
+            sim_memory_close(memory);
+            return rc;
+        }
+    }
     return 0;
 }
 
@@ -83,21 +104,12 @@ int sim_memory_open(struct sim_memory *memory, unsigned banks, uint64_t bytes, s
     if (bytes == 0) bytes = default_bytes();
     bytes /= banks;
     if (bytes < BANK_STEP) bytes = BANK_STEP;
-    bytes = bytes / BANK_STEP * BANK_STEP;
-    if (bytes > CARD_ADDR_OFFSET(UINT64_MAX) || bytes > SIZE_MAX) {
-        return error_set(err, ERROR_TOO_LARGE, "card memory: %" PRIu64 " bytes are more than one bank can address",
-                         bytes);
-    }
-    memory->extent = extent;
-    memory->context = context;
+    struct sim_bank asked[SIM_MAX_BANKS];
     for (unsigned b = 0; b < banks; b++) {
-        int rc = open_bank(memory, bytes, banks, err);
-        if (rc) {
-            sim_memory_close(memory);
-            return rc;
-        }
+        asked[b] = (struct sim_bank){.name = "memory", .bytes = bytes / BANK_STEP * BANK_STEP};
+        if (banks > 1) snprintf(asked[b].name, sizeof asked[b].name, "memory %u", b);
     }
-    return 0;
+    return sim_memory_open_banks(memory, asked, banks, false, extent, context, err);
 }
 
 void sim_memory_close(struct sim_memory *memory)

@@ -10,6 +10,7 @@
 #include "host/base/error.h"
 #include "kernels/abi/card_program.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define SIM_MAX_BANKS 64
@@ -36,6 +37,13 @@ struct sim_memory {
  */
 int sim_memory_open(struct sim_memory *memory, unsigned banks, uint64_t bytes, sim_extent_fn *extent,
                     const void *context, struct error *err);
+
+/*
+ * The same with n banks of these names and bytes. sparse: little of it will be touched, here and there. bank[].base is
+ * not read.
+ */
+int sim_memory_open_banks(struct sim_memory *memory, const struct sim_bank *banks, unsigned n, bool sparse,
+                          sim_extent_fn *extent, const void *context, struct error *err);
 void sim_memory_close(struct sim_memory *memory);
 
 /* Gives a range back to the operating system; its content is undefined after. */

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sim/step.h"
 
-#include "kernels/abi/card_operands.h"
-
 #include <inttypes.h>
 
 /* ---- operands ---- */
@@ -15,27 +13,25 @@ static void *find(const struct sim_memory *memory, const struct card_operand *op
 
 void sim_step_find(struct sim_step *step, const struct card_descriptor *d, const struct sim_memory *memory)
 {
-    struct card_operand operand[CARD_PLACES];
+    struct card_operand *operand = step->operand;
     const struct card_descriptor *e = card_extension(d);
     card_find_operands(d, e, operand);
-    *step = (struct sim_step){
-        .d = d,
-        .e = e,
-        .dst = find(memory, &operand[CARD_DST]),
-        .src = find(memory, &operand[CARD_SRC]),
-        .weight = find(memory, &operand[CARD_WEIGHT]),
-        .aux = find(memory, &operand[CARD_AUX]),
-        .e_dst = find(memory, &operand[CARD_E_DST]),
-        .e_src = find(memory, &operand[CARD_E_SRC]),
-        .e_weight = find(memory, &operand[CARD_E_WEIGHT]),
-        .e_aux = find(memory, &operand[CARD_E_AUX]),
-        .memory = memory,
-    };
-    if (step->aux) step->aux_bytes = memory->extent(memory->context, d->aux);
-    /* A table ends where the result begins: what the operation writes must not change numbers already checked. */
-    if (step->aux && step->dst && d->dst > d->aux && d->dst - d->aux < step->aux_bytes) {
-        step->aux_bytes = d->dst - d->aux;
-    }
+    step->d = d;
+    step->e = e;
+    step->dst = find(memory, &operand[CARD_DST]);
+    step->src = find(memory, &operand[CARD_SRC]);
+    step->weight = find(memory, &operand[CARD_WEIGHT]);
+    step->aux = find(memory, &operand[CARD_AUX]);
+    step->aux_bytes = 0;
+    step->e_dst = find(memory, &operand[CARD_E_DST]);
+    step->e_src = find(memory, &operand[CARD_E_SRC]);
+    step->e_weight = find(memory, &operand[CARD_E_WEIGHT]);
+    step->e_aux = find(memory, &operand[CARD_E_AUX]);
+    step->memory = memory;
+    step->tile_kernel = NULL;
+    step->page_kernels = NULL;
+    if (!step->aux) return;
+    step->aux_bytes = card_table_bytes(d->aux, memory->extent(memory->context, d->aux), &operand[CARD_DST]);
 }
 
 /* ---- batch tables ---- */

@@ -6,6 +6,7 @@
 #include "host/base/bytes.h"
 #include "host/base/error.h"
 #include "kernels/abi/card_layout.h"
+#include "kernels/abi/card_operands.h"
 #include "kernels/abi/card_program.h"
 #include "sim/memory.h"
 #include "sim/page_kernels.h"
@@ -14,7 +15,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Operands that the opcode does not have are NULL. A matrix dealt over banks starts at weight (sim_step_tile). */
+/*
+ * Operands that the opcode does not have are NULL. A matrix that is dealt over banks starts at weight, a pool at weight or
+ * dst: sim_step_tile and sim_step_page say where the rest is.
+ */
 struct sim_step {
     const struct card_descriptor *d, *e; /* e: the extension, NULL if there is none */
     void *dst;
@@ -25,6 +29,7 @@ struct sim_step {
     const struct sim_memory *memory;
     tile_kernel *tile_kernel;                /* of quantized matmuls; the executor's */
     const struct page_kernels *page_kernels; /* of attention; the executor's */
+    struct card_operand operand[CARD_PLACES];
 };
 
 /* d is followed by its extension if it is EXTENDED. */
@@ -71,12 +76,20 @@ static inline const uint32_t *sim_step_sparse(const struct sim_step *step, uint3
 }
 
 /* Where a tile of a tiled matrix at `address`, dealt over `banks` (0 or 1: one), lies in this process. */
-static inline const uint8_t *sim_step_tile(const struct sim_memory *memory, card_addr address, uint32_t tile,
-                                           uint32_t banks, uint64_t tile_bytes)
+static inline uint8_t *sim_step_tile(const struct sim_memory *memory, card_addr address, uint32_t tile, uint32_t banks,
+                                     uint64_t tile_bytes)
 {
     const uint32_t bank = CARD_ADDR_BANK(address);
     return memory->bank[card_tile_bank(bank, tile, banks)].base +
            card_tile_offset(bank, CARD_ADDR_OFFSET(address), tile, banks, tile_bytes);
+}
+
+/* Where page `number`, of page_bytes, of the pool of KV_WRITE, ATTENTION or INDEX lies in this process. */
+static inline uint8_t *sim_step_page(const struct sim_step *step, uint32_t number, uint64_t page_bytes)
+{
+    const struct card_descriptor *d = step->d;
+    return sim_step_tile(step->memory, d->opcode == CARD_OP_KV_WRITE ? d->dst : d->weight, number,
+                         card_pool_banks(d, step->e), page_bytes);
 }
 
 /*

@@ -84,6 +84,7 @@ damaged=60 fuzz_seconds=15 every=4 rtl_operands=400000
 if [ $long = yes ]; then damaged=300 fuzz_seconds=60 every=1 rtl_operands=50000000; fi
 
 check lint $python tests/lint/lint.py
+check lint-refuses $python tests/lint/lint_test.py
 check hls-lint $python tests/lint/hls_lint.py
 check hls-lint-refuses $python tests/lint/hls_lint_test.py
 check unit unit_tests release
@@ -95,6 +96,8 @@ check logits-sim $python tests/models/check_logits.py $sluice --card sim
 check logits-opencl $python tests/models/same_bits.py $sluice --cards sim,opencl
 check opencl-races bash tests/opencl/races.sh build/release/tests/opencl_races
 check commands $python tests/cli/commands_test.py $sluice
+check plan $python tests/cli/plan_test.py $sluice
+check virtual-times $python tests/cli/virtual_times_test.py $sluice
 check openai-client $python tests/serve/openai_client_test.py $sluice
 check http-abuse-asan $python tests/serve/http_abuse_test.py $asan
 check openai-client-tsan $python tests/serve/openai_client_test.py $tsan
@@ -110,6 +113,7 @@ done
 if [ $long = yes ]; then check card-math-all env SLUICE_LONG=1 build/release/tests/unit_card_card_math_test; fi
 check rtl bash tests/rtl/run.sh build/release $rtl_operands
 check rtl-resources $python tests/rtl/resources.py --log build/test-logs/yosys.log
+check validation $python tests/bench/validation/validate.py $sluice --exact
 check bitstream-build $python tests/bitstreams/build_test.py
 check quickstart bash tests/cli/quickstart_test.sh
 
@@ -119,6 +123,9 @@ if [ -d ../shared/fixtures ]; then
     check shared-logits-ref $python ../shared/fixtures/compare_logits.py $sluice ../shared/fixtures --card ref --families $families --kinds f32,q8_0,q4_0,q4_k
     check shared-logits-sim $python ../shared/fixtures/compare_logits.py $sluice ../shared/fixtures --card sim --families $families --kinds q8_0,q4_0,q4_k
     check shared-tokenizers $python ../shared/fixtures/tokenizers/check.py $sluice ../shared/fixtures/tokenizers --styles llama-bpe,qwen2,llama-spm
+fi
+if [ -d ../shared/vectors/chat ]; then
+    check shared-templates $python ../shared/vectors/chat/check.py $sluice ../shared/vectors/chat/templates.jsonl
 fi
 
 write_long_report() {

@@ -60,7 +60,11 @@ static const struct bank_range *ranges(const void *context, unsigned bank, size_
 
 static int check_ops(const struct card_backend_ops *ops, struct error *err)
 {
-    if (ops->open && ops->close && ops->describe && ops->count && ops->write && ops->read && ops->submit) return 0;
+    const bool all = ops->now && ops->spend && ops->event_end && ops->measure && ops->trace;
+    const bool none = !ops->now && !ops->spend && !ops->event_end && !ops->measure && !ops->trace;
+    if (ops->open && ops->close && ops->describe && ops->count && ops->write && ops->read && ops->submit &&
+        (all || none))
+        return 0;
     return error_set(err, ERROR_INTERNAL, "card backend %s: a required operation is missing", ops->name);
 }
 
@@ -297,10 +301,20 @@ static int check_range(const struct card *card, const char *what, card_addr addr
                      CARD_ADDR_BANK(address), (uint64_t)CARD_ADDR_OFFSET(address));
 }
 
+/* A card that computes copies something. */
+static int check_host_range(const struct card *card, const char *what, const void *range, size_t bytes,
+                            struct error *err)
+{
+    const struct card_backend_ops *ops = card->backend->ops;
+    if (range || bytes == 0 || (ops->takes_nothing && ops->takes_nothing(card->backend))) return 0;
+    return error_set(err, ERROR_BAD_ARGUMENT, "%s: no memory on the host for %zu bytes", what, bytes);
+}
+
 int card_write(struct card *card, card_addr dst, const void *src, size_t bytes, const card_event *after,
                unsigned n_after, card_event *done, struct error *err)
 {
     int rc = check_range(card, "card write", dst, bytes, err);
+    if (!rc) rc = check_host_range(card, "card write", src, bytes, err);
     if (!rc) rc = check_after(card, after, n_after, err);
     if (rc) return rc;
     struct error error = {0};
@@ -321,6 +335,7 @@ int card_read(struct card *card, void *dst, card_addr src, size_t bytes, const c
               card_event *done, struct error *err)
 {
     int rc = check_range(card, "card read", src, bytes, err);
+    if (!rc) rc = check_host_range(card, "card read", dst, bytes, err);
     if (!rc) rc = check_after(card, after, n_after, err);
     if (rc) return rc;
     struct error error = {0};
@@ -360,6 +375,52 @@ int card_wait(struct card *card, card_event event, unsigned timeout_ms, struct e
     if (failure) return error_set(err, failure->error.code, "%s", failure->error.text);
     if (event == 0 || !card->backend->ops->wait) return 0;
     return card->backend->ops->wait(card->backend, event, timeout_ms, err);
+}
+
+/* ---- virtual time ---- */
+
+static int check_clock(const struct card *card, struct error *err)
+{
+    const struct card_backend_ops *ops = card->backend->ops;
+    if (ops->now && (!ops->has_clock || ops->has_clock(card->backend))) return 0;
+    return error_set(err, ERROR_UNSUPPORTED, "card %s keeps no virtual time (sim:PROFILE does, as sim:u55c)",
+                     card->info.backend);
+}
+
+int card_now(const struct card *card, uint64_t *ps, struct error *err)
+{
+    int rc = check_clock(card, err);
+    *ps = rc ? 0 : card->backend->ops->now(card->backend);
+    return rc;
+}
+
+int card_spend(struct card *card, uint64_t ps, struct error *err)
+{
+    int rc = check_clock(card, err);
+    return rc ? rc : card->backend->ops->spend(card->backend, ps, err);
+}
+
+int card_event_end(const struct card *card, card_event event, uint64_t *ps, struct error *err)
+{
+    int rc = check_clock(card, err);
+    if (!rc) rc = check_after(card, &event, 1, err);
+    *ps = rc ? 0 : card->backend->ops->event_end(card->backend, event);
+    return rc;
+}
+
+int card_measure(const struct card *card, struct card_usage *usage, struct error *err)
+{
+    memset(usage, 0, sizeof *usage);
+    int rc = check_clock(card, err);
+    if (!rc) card->backend->ops->measure(card->backend, usage);
+    return rc;
+}
+
+int card_trace(struct card *card, const struct timeline_sink *sink, struct error *err)
+{
+    int rc = check_clock(card, err);
+    if (!rc) card->backend->ops->trace(card->backend, sink);
+    return rc;
 }
 
 /* ---- the rest ---- */

@@ -19,6 +19,7 @@
 #include "host/base/error.h"
 #include "kernels/abi/card_layout.h"
 #include "kernels/abi/card_program.h"
+#include "sim/timeline.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -33,7 +34,8 @@ struct card; /* opaque */
 struct card_options {
     const char *device;    /* which device of a backend that has several; NULL: what the name says, or its first */
     unsigned threads;      /* compute threads of backends that run on this host; 0: one per core */
-    uint64_t memory_bytes; /* 0: three quarters of what this host has available (sim, ref) or the device has (opencl) */
+    uint64_t memory_bytes; /* 0: what the profile has (sim with one), else three quarters of what this host has
+                              available (sim, ref) or the device has (opencl) */
     unsigned banks;        /* over which memory is divided evenly; 0: 1, or as many as the device needs (opencl) */
 };
 
@@ -46,6 +48,7 @@ struct card_bank {
 struct card_info {
     const char *backend; /* "sim", "ref", "opencl"; static storage */
     char name[64];       /* for people */
+    char profile[32];    /* of the card whose time it keeps: "u55c"; empty without a clock */
     uint32_t abi_version;
     uint32_t weight_formats; /* bit (1 << enum card_format): formats that MATMUL takes */
     uint32_t kv_formats;     /* bit (1 << enum card_format): page formats */
@@ -55,13 +58,29 @@ struct card_info {
     struct card_bank bank[CARD_MAX_BANKS];
 };
 
-/* What the card has done since it was opened; exact counts, no clock. */
+/* What the card has done since it was opened; exact counts. */
 struct card_counters {
     uint64_t programs, descriptors;
     uint64_t bytes_to_card, bytes_from_card; /* DMA */
     uint64_t weight_bytes, kv_bytes; /* matrices read; KV pages and states moved (sim/account.h says how counted) */
     uint64_t multiply_adds;          /* of matrices, attention and states */
-    uint64_t cycles;                 /* virtual time; 0 while the card has no clock */
+    uint64_t cycles;                 /* of the kernel clock, in virtual time; 0 if the card has no clock */
+};
+
+/*
+ * Virtual time and energy since the card was opened. Take two and subtract: every field but the rates adds up. energy_nj
+ * of TIMELINE_ENERGY_HOST is not the card's: energy of the board is the sum of the others.
+ */
+struct card_usage {
+    uint64_t now_ps;                          /* as card_now */
+    uint64_t busy_ps[TIMELINE_RESOURCES];     /* of MEMORY: the sum over channels */
+    uint64_t channel_busy_ps[CARD_MAX_BANKS]; /* the channel of each bank at work, at the speed it reaches */
+    uint64_t channel_bytes[CARD_MAX_BANKS];
+    uint64_t energy_nj[TIMELINE_ENERGIES];
+    uint64_t waits_ps;                                           /* of programs, in AWAIT */
+    uint64_t clock_hz;                                           /* the kernel clock */
+    uint64_t channel_bytes_per_s[CARD_MAX_BANKS];                /* peak of each bank's channel */
+    uint64_t host_to_card_bytes_per_s, card_to_host_bytes_per_s; /* of long copies */
 };
 
 /* Completion of an asynchronous call: a number that grows in order of submission. 0 is complete. */
@@ -71,6 +90,11 @@ typedef uint64_t card_event;
  * Opens the card that spec names: "sim", "sim:banks=4" (its memory in 4 banks), "sim:simd=avx2" (avx512, avx2, neon,
  * generic: the instructions it computes with, the fastest unless asked otherwise), "ref", "opencl" (the first device that
  * can be a card), "opencl:1" (the second device). *out is owned by the caller: card_close.
+ *
+ * "sim:u55c" (a profile's name, or the path of one: whatever has a '/' or a '.') is a card with that profile's banks and
+ * memory and a virtual clock; "sim:u55c,host=NAME": in that host and not the profile's own; "sim:u55c,timing": nothing is
+ * computed, what ROUTER, TOP_K and INDEX choose is made up, and memory that programs read is not touched.
+ * memory_bytes of the options overrides the profile's, divided over the banks as the profile's is.
  * ERROR_NOT_FOUND for a backend that this build does not have (the message lists those it has); never falls back.
  */
 int card_open(const char *spec, const struct card_options *options, struct card **out, struct error *err);
@@ -101,7 +125,8 @@ int card_alloc_dealt(struct card *card, unsigned n_banks, uint64_t bytes, uint64
 /*
  * Copies between host and card. The host range is borrowed until *done is complete (card_wait). The range on the card
  * must lie in one allocation. after[0..n_after) are events that must be complete first. With done NULL the call waits,
- * and a failure of the work itself is the call's error.
+ * and a failure of the work itself is the call's error. On a card with the setting "timing" src and dst may be NULL: time is
+ * charged and nothing copied.
  */
 int card_write(struct card *card, card_addr dst, const void *src, size_t bytes, const card_event *after,
                unsigned n_after, card_event *done, struct error *err);
@@ -134,7 +159,25 @@ struct card_sensors {
 };
 int card_read_sensors(struct card *card, struct card_sensors *sensors, struct error *err);
 
-/* Back to the state after open: allocations are gone. */
+/*
+ * Virtual time, in picoseconds since the card was opened, as the host's thread that owns the card sees it: calls that
+ * wait move it to the end of what they waited for, calls that start something by what the host does for it.
+ * ERROR_UNSUPPORTED if the card has no clock (all but "sim:PROFILE").
+ */
+int card_now(const struct card *card, uint64_t *ps, struct error *err);
+
+/* The host was busy, or had nothing to do, for so long. ERROR_UNSUPPORTED as card_now; ERROR_TOO_LARGE past 2^63 ps. */
+int card_spend(struct card *card, uint64_t ps, struct error *err);
+
+/* Virtual end of an event that this card gave, which may lie ahead of card_now; for what is long over, any time before it. */
+int card_event_end(const struct card *card, card_event event, uint64_t *ps, struct error *err);
+
+int card_measure(const struct card *card, struct card_usage *usage, struct error *err);
+
+/* From now on events go to *sink, which is copied; NULL: to nobody. Its function may not call the card. */
+int card_trace(struct card *card, const struct timeline_sink *sink, struct error *err);
+
+/* Back to the state after open, but for the clock, which goes on: allocations are gone. */
 int card_reset(struct card *card, struct error *err);
 
 /* ERROR_UNSUPPORTED on cards without a bitstream. */

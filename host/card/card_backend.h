@@ -60,6 +60,16 @@ struct card_backend_ops {
     void *(*window)(struct card_backend *backend, card_addr address, uint64_t bytes);
     /* (optional: calls have finished when they return) As card_wait. */
     int (*wait)(struct card_backend *backend, card_event event, unsigned timeout_ms, struct error *err);
+    /* (optional: the card has no clock) As the functions of card.h. All or none. */
+    uint64_t (*now)(const struct card_backend *backend);
+    int (*spend)(struct card_backend *backend, uint64_t ps, struct error *err);
+    uint64_t (*event_end)(const struct card_backend *backend, card_event event);
+    void (*measure)(const struct card_backend *backend, struct card_usage *usage);
+    void (*trace)(struct card_backend *backend, const struct timeline_sink *sink);
+    /* (optional: the functions above are for every card of the backend) Whether this card has a clock. */
+    bool (*has_clock)(const struct card_backend *backend);
+    /* (optional: no) Whether src of write and dst of read may be NULL: nothing is copied. */
+    bool (*takes_nothing)(const struct card_backend *backend);
     /* (optional: nothing to do) The range was freed; its content may go. */
     void (*released)(struct card_backend *backend, card_addr address, uint64_t bytes);
     /* (optional: no sensors) */

@@ -179,16 +179,20 @@ static int check_place(const struct card_operand *operand, const struct card_che
     return 0;
 }
 
-/* All parts lie inside allocations: addresses of one bank compare as offsets, and no sum overflows. */
+/* Both lie inside allocations: addresses of one bank compare as offsets, and no sum overflows. */
+static bool ranges_meet(struct card_range a, struct card_range b)
+{
+    return a.bytes && b.bytes && a.address < b.address + b.bytes && b.address < a.address + a.bytes;
+}
+
 static int check_apart(const struct card_operand *written, const struct card_operand *other, struct error *err)
 {
-    for (uint32_t k = 0; k < other->banks; k++) {
-        const struct card_range range = card_operand_range(other, k);
-        if (range.bytes == 0 || written->address >= range.address + range.bytes ||
-            range.address >= written->address + written->bytes) {
-            continue;
+    for (uint32_t w = 0; w < written->banks; w++) {
+        const struct card_range range = card_operand_range(written, w);
+        for (uint32_t k = 0; k < other->banks; k++) {
+            if (!ranges_meet(range, card_operand_range(other, k))) continue;
+            return error_set(err, ERROR_BAD_ARGUMENT, "%s: overlaps %s", written->field, other->field);
         }
-        return error_set(err, ERROR_BAD_ARGUMENT, "%s: overlaps %s", written->field, other->field);
     }
     return 0;
 }

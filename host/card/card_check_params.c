@@ -35,7 +35,7 @@ static int check_divides(const char *field, uint32_t value, const char *what, ui
     return error_set(err, ERROR_BAD_ARGUMENT, "%s: %u does not divide %u %s", field, value, whole, what);
 }
 
-/* The banks over which a matrix is dealt. */
+/* The banks over which a matrix or a pool is dealt. */
 static int check_banks(const char *field, uint32_t banks, const struct card_check_limits *limits, struct error *err)
 {
     return banks <= 1 ? 0 : check_between(field, banks, 0, limits->n_banks, err);
@@ -74,16 +74,17 @@ int check_kv_write_params(const struct card_descriptor *d, const struct card_des
                           const struct card_check_limits *limits, struct error *err)
 {
     (void)e;
-    (void)limits;
     int rc = check_between("P0 (pages)", d->param[0], 1, MAX_PAGES, err);
-    return rc ? rc : check_between("P1 (value dimensions)", d->param[1], 0, CARD_MAX_HEAD_DIM, err);
+    if (!rc) rc = check_between("P1 (value dimensions)", d->param[1], 0, CARD_MAX_HEAD_DIM, err);
+    return rc ? rc : check_banks("P2 (banks)", d->param[2], limits, err);
 }
 
 static int check_attention_extension(const struct card_descriptor *d, const struct card_descriptor *e,
-                                     struct error *err)
+                                     const struct card_check_limits *limits, struct error *err)
 {
     const int latent = d->flags & CARD_FLAG_LATENT;
-    int rc = check_between("E.cols (value dimensions)", e->cols, 1, latent ? d->cols : CARD_MAX_HEAD_DIM, err);
+    int rc = check_between("E.cols (value dimensions)", e->cols, 0, latent ? d->cols : CARD_MAX_HEAD_DIM, err);
+    if (!rc) rc = check_banks("E.rows (banks)", e->rows, limits, err);
     if (!rc) rc = check_positive("E.P0 (soft-cap)", e->param[0], 1, err);
     if (!rc && e->flags & CARD_FLAG_BIAS) {
         rc = check_between("E.P2 (distances)", e->param[2], 0, CARD_MAX_POSITIONS, err);
@@ -95,12 +96,11 @@ static int check_attention_extension(const struct card_descriptor *d, const stru
 int check_attention_params(const struct card_descriptor *d, const struct card_descriptor *e,
                            const struct card_check_limits *limits, struct error *err)
 {
-    (void)limits;
     int rc = check_between("P0 (pages)", d->param[0], 1, MAX_PAGES, err);
     if (!rc) rc = check_finite("P1 (scale)", d->param[1], err);
     if (!rc) rc = check_between("P2 (KV heads)", d->param[2], 1, d->rows, err);
     if (!rc) rc = check_divides("P2 (KV heads)", d->param[2], "heads", d->rows, err);
-    if (!rc && e) rc = check_attention_extension(d, e, err);
+    if (!rc && e) rc = check_attention_extension(d, e, limits, err);
     return rc;
 }
 
@@ -198,11 +198,10 @@ int check_top_k_params(const struct card_descriptor *d, const struct card_descri
 int check_index_params(const struct card_descriptor *d, const struct card_descriptor *e,
                        const struct card_check_limits *limits, struct error *err)
 {
-    (void)e;
-    (void)limits;
     int rc = check_between("P0 (pages)", d->param[0], 1, MAX_PAGES, err);
     if (!rc) rc = check_finite("P1 (scale)", d->param[1], err);
-    return rc ? rc : check_between("P3 (positions)", d->param[3], 1, MAX_SPARSE, err);
+    if (!rc) rc = check_between("P3 (positions)", d->param[3], 1, MAX_SPARSE, err);
+    return rc ? rc : check_banks("E.rows (banks)", e->rows, limits, err);
 }
 
 int check_scan_params(const struct card_descriptor *d, const struct card_descriptor *e,

@@ -8,6 +8,7 @@ int host_memory_open(struct host_memory_card *card, const struct card_backend_op
                      const struct card_options *options, const struct card_extents *extents, struct error *err)
 {
     card->base.ops = ops;
+    if (card->memory.n_banks) return 0; /* the card knows its banks itself */
     return sim_memory_open(&card->memory, options->banks, options->memory_bytes, extents->extent, extents->context,
                            err);
 }

@@ -69,7 +69,8 @@ static int submit(struct card_backend *backend, const struct card_order *order, 
             error_prefix(err, "descriptor %u (%s)", i, card_opcode_name(program[i].opcode));
             return rc;
         }
-        sim_account_add(&card->account, &step);
+        const struct sim_work work = sim_work_of(&step);
+        sim_account_add(&card->account, &work);
         if (step.e) i++;
     }
     return 0;

@@ -87,7 +87,6 @@ static void store_vector(const struct vector_place *v, const float *x)
 
 /* Shape of a pool's pages. */
 struct pages {
-    uint8_t *pool;
     uint32_t kv_heads, key_dims, value_dims; /* value_dims 0: keys only */
 };
 
@@ -96,7 +95,7 @@ static uint8_t *page_at(const struct sim_step *s, const struct pages *pages, uin
 {
     const size_t entry = (size_t)sim_step_batch(s)[token].first_page + position / CARD_PAGE_TOKENS;
     const size_t bytes = card_page_bytes(s->d->format, pages->kv_heads, pages->key_dims, pages->value_dims);
-    return pages->pool + sim_step_pages(s)[entry] * bytes;
+    return sim_step_page(s, sim_step_pages(s)[entry], bytes);
 }
 
 static struct vector_place key_at(const struct sim_step *s, const struct pages *pages, uint32_t token,
@@ -119,7 +118,7 @@ static struct vector_place value_at(const struct sim_step *s, const struct pages
 void ref_kv_write(const struct sim_step *s)
 {
     const struct card_descriptor *d = s->d;
-    const struct pages pages = {s->dst, d->rows, d->cols, d->param[1]};
+    const struct pages pages = {d->rows, d->cols, d->param[1]};
     for (uint32_t t = 0; t < d->tokens; t++) {
         const uint32_t position = sim_step_batch(s)[t].position;
         for (uint32_t h = 0; h < d->rows; h++) {
@@ -167,7 +166,7 @@ static double attention_score(const struct sim_step *s, const struct pages *page
 static void attend(const struct sim_step *s, const struct pages *pages, uint32_t token, uint32_t head)
 {
     const struct card_descriptor *d = s->d;
-    const uint32_t values = s->e ? s->e->cols : d->cols, kv_head = head / (d->rows / d->param[2]);
+    const uint32_t values = card_attention_values(d, s->e), kv_head = head / (d->rows / d->param[2]);
     const struct sim_span span = sim_step_seen(s, token);
     const uint32_t *sparse = sim_step_sparse(s, token);
     const uint32_t n = sparse ? s->e->param[3] : span.to > span.from ? span.to - span.from : 0;
@@ -201,8 +200,8 @@ static void attend(const struct sim_step *s, const struct pages *pages, uint32_t
 
 void ref_attention(const struct sim_step *s)
 {
-    const uint32_t values = sim_step_has(s, CARD_FLAG_LATENT) ? 0 : s->e ? s->e->cols : s->d->cols;
-    const struct pages pages = {(uint8_t *)(uintptr_t)s->weight, s->d->param[2], s->d->cols, values};
+    const uint32_t values = sim_step_has(s, CARD_FLAG_LATENT) ? 0 : card_attention_values(s->d, s->e);
+    const struct pages pages = {s->d->param[2], s->d->cols, values};
     for (uint32_t t = 0; t < s->d->tokens; t++) {
         for (uint32_t h = 0; h < s->d->rows; h++) attend(s, &pages, t, h);
     }
@@ -242,7 +241,7 @@ static double index_score(const struct sim_step *s, const struct pages *pages, u
 
 int ref_index(const struct sim_step *s, struct error *err)
 {
-    const struct pages pages = {(uint8_t *)(uintptr_t)s->weight, 1, s->d->cols, 0};
+    const struct pages pages = {1, s->d->cols, 0};
     const uint32_t places = s->d->param[3];
     for (uint32_t t = 0; t < s->d->tokens; t++) {
         const struct sim_span span = sim_step_seen(s, t);

@@ -67,10 +67,12 @@ static uint32_t chunk_of(const struct card_descriptor *d, const struct card_desc
 }
 
 /* A table ends where its allocation does, or where the result begins. */
-static uint64_t table_bytes(const struct opencl_machine *machine, const struct card_descriptor *d)
+static uint64_t table_bytes(const struct opencl_machine *machine, const struct card_descriptor *d,
+                            const struct card_descriptor *e)
 {
-    const uint64_t bytes = machine->extents->extent(machine->extents->context, d->aux);
-    return d->dst > d->aux && d->dst - d->aux < bytes ? d->dst - d->aux : bytes;
+    struct card_operand operands[CARD_PLACES];
+    card_find_operands(d, e, operands);
+    return card_table_bytes(d->aux, machine->extents->extent(machine->extents->context, d->aux), &operands[CARD_DST]);
 }
 
 static int same_check(const struct check *check, const struct card_descriptor *d, const struct card_descriptor *e,
@@ -89,9 +91,8 @@ static void count_one(struct check *check, const struct card_descriptor *d, cons
 {
     const uint64_t key = card_page_block_bytes(d->format, d->cols) / CARD_PAGE_TOKENS;
     if (d->opcode == CARD_OP_ATTENTION) {
-        const uint32_t values = card_attention_values(d, e), stored = d->flags & CARD_FLAG_LATENT ? 0 : values;
-        check->kv_bytes += card_page_bytes(d->format, d->param[2], d->cols, stored) / CARD_PAGE_TOKENS;
-        check->multiply_adds += (uint64_t)d->rows * ((uint64_t)d->cols + values);
+        check->kv_bytes += card_pool_page_bytes(d, e) / CARD_PAGE_TOKENS;
+        check->multiply_adds += (uint64_t)d->rows * ((uint64_t)d->cols + card_attention_values(d, e));
     } else if (d->opcode == CARD_OP_INDEX) {
         check->kv_bytes += key;
         check->multiply_adds += (uint64_t)d->rows * ((uint64_t)d->cols + 1);
@@ -102,16 +103,23 @@ static void count_one(struct check *check, const struct card_descriptor *d, cons
     }
 }
 
+static void note_range(struct opencl_checks *checks, struct card_range written)
+{
+    for (unsigned i = 0; i < checks->n && written.bytes; i++) {
+        struct check *check = &checks->check[i];
+        check->stale |=
+            written.address < check->d->aux + check->table_bytes && check->d->aux < written.address + written.bytes;
+    }
+}
+
 /* Tables that the descriptor writes, or may, need another check. */
 static void note_written(struct opencl_checks *checks, const struct card_descriptor *d, const struct card_descriptor *e)
 {
     struct card_operand operands[CARD_PLACES];
     card_find_operands(d, e, operands);
     for (unsigned i = 0; i < CARD_PLACES; i++) {
-        const card_addr from = operands[i].address, end = from + operands[i].bytes;
-        for (unsigned k = 0; k < checks->n && operands[i].written; k++) {
-            struct check *check = &checks->check[k];
-            check->stale |= from < check->d->aux + check->table_bytes && check->d->aux < end;
+        for (uint32_t k = 0; operands[i].written && k < operands[i].banks; k++) {
+            note_range(checks, card_operand_range(&operands[i], k));
         }
     }
 }
@@ -119,7 +127,7 @@ static void note_written(struct opencl_checks *checks, const struct card_descrip
 static void plan_batch_check(const struct opencl_machine *machine, struct opencl_checks *checks,
                              const struct card_descriptor *d, const struct card_descriptor *e)
 {
-    const uint64_t bytes = table_bytes(machine, d);
+    const uint64_t bytes = table_bytes(machine, d, e);
     unsigned k = checks->n;
     while (k > 0 && !same_check(&checks->check[k - 1], d, e, bytes)) k--;
     if (k == 0) {

@@ -68,23 +68,56 @@ static const cl_mem *memory_of(const struct opencl_machine *machine, card_addr a
     return &machine->bank[CARD_ADDR_BANK(address)];
 }
 
+_Static_assert(CARD_MAX_BANKS == 64, "POOL of kernels/opencl/pages.cl has 64 banks");
+
+/* Banks over which the pool is not dealt are its first one's memory: the kernel gets no more than it may touch. */
+static cl_int set_pool_banks(const struct opencl_machine *machine, cl_kernel kernel, cl_uint *n,
+                             const struct opencl_pool *pool)
+{
+    cl_int status = CL_SUCCESS;
+    for (unsigned b = 0; b < CARD_MAX_BANKS && !status; b++) {
+        const unsigned bank = pool->banks > 1 && b < pool->banks ? b : CARD_ADDR_BANK(pool->address);
+        status = clSetKernelArg(kernel, (*n)++, sizeof(cl_mem), &machine->bank[bank]);
+    }
+    return status;
+}
+
+static cl_int set_wides(cl_kernel kernel, cl_uint *n, const uint64_t *wide, unsigned n_wides)
+{
+    cl_int status = CL_SUCCESS;
+    for (unsigned i = 0; i < n_wides && !status; i++) status = clSetKernelArg(kernel, (*n)++, sizeof wide[i], &wide[i]);
+    return status;
+}
+
+static cl_int set_words(cl_kernel kernel, cl_uint *n, const uint32_t *word, unsigned n_words)
+{
+    cl_int status = CL_SUCCESS;
+    for (unsigned i = 0; i < n_words && !status; i++) status = clSetKernelArg(kernel, (*n)++, sizeof word[i], &word[i]);
+    return status;
+}
+
 static cl_int set_arguments(const struct opencl_run *run, cl_kernel kernel, const struct opencl_arguments *arguments)
 {
     const struct opencl_machine *machine = run->machine;
+    const struct opencl_pool *pool = arguments->pool;
     cl_uint n = 0;
     cl_int status = clSetKernelArg(kernel, n++, sizeof(cl_mem), &machine->status[run->slot]);
+    if (pool && !status) status = set_pool_banks(machine, kernel, &n, pool);
     for (unsigned i = 0; i < arguments->n_operands && !status; i++) {
         const cl_ulong offset = CARD_ADDR_OFFSET(arguments->operand[i]);
         status = clSetKernelArg(kernel, n++, sizeof(cl_mem), memory_of(machine, arguments->operand[i]));
         if (!status) status = clSetKernelArg(kernel, n++, sizeof offset, &offset);
     }
-    for (unsigned i = 0; i < arguments->n_wides && !status; i++) {
-        status = clSetKernelArg(kernel, n++, sizeof arguments->wide[i], &arguments->wide[i]);
+    if (pool && !status) {
+        const uint64_t wide[] = {CARD_ADDR_OFFSET(pool->address), pool->page_bytes};
+        status = set_wides(kernel, &n, wide, 2);
     }
-    for (unsigned i = 0; i < arguments->n_words && !status; i++) {
-        status = clSetKernelArg(kernel, n++, sizeof arguments->word[i], &arguments->word[i]);
+    if (!status) status = set_wides(kernel, &n, arguments->wide, arguments->n_wides);
+    if (pool && !status) {
+        const uint32_t word[] = {CARD_ADDR_BANK(pool->address), pool->banks};
+        status = set_words(kernel, &n, word, 2);
     }
-    return status;
+    return status ? status : set_words(kernel, &n, arguments->word, arguments->n_words);
 }
 
 static int launch(const struct opencl_run *run, enum opencl_kernel kernel, const struct opencl_arguments *arguments,

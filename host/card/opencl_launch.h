@@ -17,12 +17,21 @@ struct opencl_run {
 /* An operand that the descriptor does not have: somewhere, as the kernel does not look at it. */
 #define OPENCL_ABSENT CARD_ADDR(0, 0)
 
-/* Arguments after the program's status, in this order: operands (memory and offset), 64-bit and 32-bit numbers. */
+/*
+ * Arguments after the program's status, in this order: a pool's banks (CARD_MAX_BANKS of them), operands (memory and
+ * offset), the pool's offset and page bytes, 64-bit numbers, the pool's first bank and how many, 32-bit numbers.
+ */
 struct opencl_arguments {
+    const struct opencl_pool *pool; /* NULL: the kernel has none */
     const card_addr *operand;
     const uint64_t *wide;
     const uint32_t *word;
     unsigned n_operands, n_wides, n_words;
+};
+struct opencl_pool {
+    card_addr address;
+    uint64_t page_bytes;
+    uint32_t banks; /* over which it is dealt, at least 1 */
 };
 #define OPERANDS(...)                                                                                                  \
     .operand = (const card_addr[]){__VA_ARGS__},                                                                       \

@@ -226,17 +226,24 @@ static int enqueue_publish(const struct opencl_run *run, const struct card_descr
 
 /* ---- pages ---- */
 
+static struct opencl_pool pool_of(const struct card_descriptor *d, const struct card_descriptor *e)
+{
+    return (struct opencl_pool){.address = d->opcode == CARD_OP_KV_WRITE ? d->dst : d->weight,
+                                .page_bytes = card_pool_page_bytes(d, e),
+                                .banks = card_pool_banks(d, e)};
+}
+
 static int is_integer(unsigned format) { return format == CARD_FORMAT_INT8 || format == CARD_FORMAT_INT4; }
 
 static int enqueue_kv_write(const struct opencl_run *run, const struct card_descriptor *d,
                             const struct card_descriptor *e, struct error *err)
 {
-    (void)e;
-    const struct opencl_arguments arguments = {OPERANDS(d->dst, d->src, only_if(d->param[1] != 0, d->weight), d->aux),
-                                               WIDES(card_page_bytes(d->format, d->rows, d->cols, d->param[1]),
-                                                     card_page_block_bytes(d->format, d->cols),
-                                                     card_page_block_bytes(d->format, d->param[1])),
-                                               WORDS(d->tokens, d->rows, d->cols, d->param[1], d->format)};
+    const struct opencl_pool pool = pool_of(d, e);
+    const struct opencl_arguments arguments = {
+        .pool = &pool,
+        OPERANDS(d->src, only_if(d->param[1] != 0, d->weight), d->aux),
+        WIDES(card_page_block_bytes(d->format, d->cols), card_page_block_bytes(d->format, d->param[1])),
+        WORDS(d->tokens, d->rows, d->cols, d->param[1], d->format)};
     return opencl_launch(run, KERNEL_KV_WRITE, &arguments, (uint64_t)d->tokens * ITEMS, ITEMS, err);
 }
 
@@ -244,18 +251,19 @@ static int enqueue_attention(const struct opencl_run *run, const struct card_des
                              const struct card_descriptor *e, struct error *err)
 {
     static const struct card_descriptor nothing;
-    const uint32_t values = card_attention_values(d, e), stored = has(d, CARD_FLAG_LATENT) ? 0 : values;
+    const uint32_t values = card_attention_values(d, e);
+    const struct opencl_pool pool = pool_of(d, e);
     if (!e) e = &nothing;
     if (is_integer(d->format)) {
         int rc = quantize(run, OPENCL_SCRATCH(0), d->src, d->tokens * d->rows, d->cols, err);
         if (rc) return rc;
     }
     const struct opencl_arguments arguments = {
-        OPERANDS(d->dst, d->src, d->weight, d->aux, is_integer(d->format) ? OPENCL_SCRATCH(0) : OPENCL_ABSENT,
+        .pool = &pool,
+        OPERANDS(d->dst, d->src, d->aux, is_integer(d->format) ? OPENCL_SCRATCH(0) : OPENCL_ABSENT,
                  only_if(has(e, CARD_FLAG_SINKS), e->src), only_if(has(e, CARD_FLAG_BIAS), e->weight),
                  only_if(has(e, CARD_FLAG_SPARSE), e->aux)),
-        WIDES(card_page_bytes(d->format, d->param[2], d->cols, stored), card_page_block_bytes(d->format, d->cols),
-              card_page_block_bytes(d->format, values)),
+        WIDES(card_page_block_bytes(d->format, d->cols), card_page_block_bytes(d->format, values)),
         WORDS(d->tokens, d->rows, d->param[2], d->cols, values, d->param[3], e->param[1], e->param[2], e->param[3],
               d->param[1], e->param[0], d->format, (uint32_t)d->flags | e->flags)};
     return opencl_launch(run, KERNEL_ATTENTION, &arguments, (uint64_t)d->tokens * d->rows * 32, 32, err);
@@ -270,13 +278,14 @@ static uint64_t query_bytes(const struct card_descriptor *d)
 static int enqueue_index(const struct opencl_run *run, const struct card_descriptor *d, const struct card_descriptor *e,
                          struct error *err)
 {
+    const struct opencl_pool pool = pool_of(d, e);
     int rc = 0;
     if (is_integer(d->format)) rc = quantize(run, OPENCL_SCRATCH(0), d->src, d->tokens * d->rows, d->cols, err);
     for (uint32_t first = 0; first < d->tokens && !rc; first += INDEX_TOKENS) {
         const uint32_t now = d->tokens - first < INDEX_TOKENS ? d->tokens - first : INDEX_TOKENS;
         const struct opencl_arguments arguments = {
-            OPERANDS(d->dst, d->src, d->weight, d->aux, OPENCL_SCRATCH(0), e->src, OPENCL_SCRATCH(query_bytes(d))),
-            WIDES(card_page_bytes(d->format, 1, d->cols, 0)),
+            .pool = &pool,
+            OPERANDS(d->dst, d->src, d->aux, OPENCL_SCRATCH(0), e->src, OPENCL_SCRATCH(query_bytes(d))),
             WORDS(first, d->tokens, d->rows, d->cols, d->param[3], d->param[1], d->format)};
         rc = opencl_launch(run, KERNEL_INDEX, &arguments, (uint64_t)now * INDEX_ITEMS, INDEX_ITEMS, err);
     }

@@ -6,13 +6,15 @@
  *            token to the end, -n steps of BATCH tokens
  *   load     from before the file is opened until the engine is ready; and on to the first token of a one-token prompt
  *   prefix   from the submission of a prompt to its first token: computed, then again from the pages that this left
- * One run of each but load warms up and is not counted.
+ * One run of each but load warms up and is not counted. With --arrivals none of these: see bench_arrivals.h.
  */
 #include "host/base/memory.h"
+#include "host/cli/bench_arrivals.h"
 #include "host/cli/commands.h"
 #include "host/cli/file_hash.h"
 #include "host/cli/progress.h"
 #include "host/cli/session.h"
+#include "host/cli/usage_report.h"
 #include "sluice_revision.h"
 
 #include <jansson.h>
@@ -23,6 +25,7 @@
 struct bench_options {
     struct session_options session;
     uint32_t n_prompt, n_decode, n_prefix, batch, repeat;
+    const char *arrivals; /* NULL, or the file */
     bool load, no_hash;
 };
 
@@ -30,7 +33,7 @@ struct bench_options {
 struct sample {
     double seconds;
     uint64_t tokens, steps, drafted, accepted;
-    struct card_counters counters; /* differences over the window */
+    struct usage_window card;
 };
 
 struct bench_run {
@@ -94,7 +97,7 @@ static void begin_window(const struct session *session, struct sample *sample)
 {
     struct engine_counters counters;
     engine_count(session->engine, &counters);
-    card_count(session->card, &sample->counters);
+    usage_begin(session->card, &sample->card);
     sample->steps = counters.steps;
     sample->drafted = counters.drafted_tokens;
     sample->accepted = counters.accepted_tokens;
@@ -104,19 +107,12 @@ static void begin_window(const struct session *session, struct sample *sample)
 static void end_window(const struct session *session, struct sample *sample)
 {
     struct engine_counters counters;
-    struct card_counters now, *since = &sample->counters;
     sample->seconds = seconds_now() - sample->seconds;
     engine_count(session->engine, &counters);
-    card_count(session->card, &now);
+    usage_end(session->card, &sample->card);
     sample->steps = counters.steps - sample->steps;
     sample->drafted = counters.drafted_tokens - sample->drafted;
     sample->accepted = counters.accepted_tokens - sample->accepted;
-    since->programs = now.programs - since->programs;
-    since->bytes_to_card = now.bytes_to_card - since->bytes_to_card;
-    since->bytes_from_card = now.bytes_from_card - since->bytes_from_card;
-    since->weight_bytes = now.weight_bytes - since->weight_bytes;
-    since->kv_bytes = now.kv_bytes - since->kv_bytes;
-    since->multiply_adds = now.multiply_adds - since->multiply_adds;
 }
 
 /* One run of prefill (max_tokens 0) or decode; the window of decode opens when every sequence has a token. */
@@ -162,25 +158,26 @@ static int print_line(const struct session *session, const struct bench_options 
                       const char *hash, const struct sample *samples, struct error *err)
 {
     const struct sample *median = &samples[options->repeat / 2];
+    const struct card_counters *done = &median->card.counters;
     struct card_info info;
     struct engine_limits limits;
     card_describe(session->card, &info);
     engine_get_limits(session->engine, &limits);
-    json_t *line = json_pack(
-        "{s:s, s:s, s:s?, s:s, s:n, s:i, s:i, s:i, s:i, s:i, s:I, s:f, s:f, s:f, s:f, s:n, s:n, s:n}", "name", name,
-        "model", model_name(session->model), "file_sha256", hash, "card", info.backend, "card_profile", "threads",
-        (int)info.threads, "batch", (int)options->batch, "chunk", (int)limits.chunk, "context", (int)limits.context,
-        "repeat", (int)options->repeat, "tokens", (json_int_t)median->tokens, "seconds", median->seconds,
-        "tokens_per_s_wall", speed(median), "tokens_per_s_wall_min", speed(&samples[0]), "tokens_per_s_wall_max",
-        speed(&samples[options->repeat - 1]), "tokens_per_s_virtual", "j_per_token", "bandwidth_fraction");
+    json_t *line = json_pack("{s:s, s:s, s:s?, s:s, s:s?, s:i, s:i, s:i, s:i, s:i, s:I, s:f, s:f, s:f, s:f}", "name",
+                             name, "model", model_name(session->model), "file_sha256", hash, "card", info.backend,
+                             "card_profile", card_profile(&info), "threads", (int)info.threads, "batch",
+                             (int)options->batch, "chunk", (int)limits.chunk, "context", (int)limits.context, "repeat",
+                             (int)options->repeat, "tokens", (json_int_t)median->tokens, "seconds", median->seconds,
+                             "tokens_per_s_wall", speed(median), "tokens_per_s_wall_min", speed(&samples[0]),
+                             "tokens_per_s_wall_max", speed(&samples[options->repeat - 1]));
     json_t *counters =
         json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "steps", (json_int_t)median->steps, "programs",
-                  (json_int_t)median->counters.programs, "bytes_to_card", (json_int_t)median->counters.bytes_to_card,
-                  "bytes_from_card", (json_int_t)median->counters.bytes_from_card, "weight_bytes",
-                  (json_int_t)median->counters.weight_bytes, "kv_bytes", (json_int_t)median->counters.kv_bytes,
-                  "multiply_adds", (json_int_t)median->counters.multiply_adds, "drafted_tokens",
+                  (json_int_t)done->programs, "bytes_to_card", (json_int_t)done->bytes_to_card, "bytes_from_card",
+                  (json_int_t)done->bytes_from_card, "weight_bytes", (json_int_t)done->weight_bytes, "kv_bytes",
+                  (json_int_t)done->kv_bytes, "multiply_adds", (json_int_t)done->multiply_adds, "drafted_tokens",
                   (json_int_t)median->drafted, "accepted_tokens", (json_int_t)median->accepted);
-    bool failed = !line || !counters || json_object_set(line, "counters", counters) < 0 ||
+    bool failed = !line || !counters || !usage_set_json(&median->card, median->tokens, line) ||
+                  json_object_set(line, "counters", counters) < 0 ||
                   json_object_set_new(line, "revision", json_string(SLUICE_REVISION)) < 0 ||
                   json_dumpf(line, stdout, JSON_COMPACT | JSON_REAL_PRECISION(7)) < 0 || putchar('\n') == EOF ||
                   fflush(stdout) != 0;
@@ -206,23 +203,44 @@ static int bench_one(struct session *session, const struct bench_options *option
     return status;
 }
 
-/* Seconds from the submission of a prompt to its first token. */
-static int time_first_token(struct session *session, uint32_t n_prompt, enum engine_prefix prefix, double *seconds,
-                            uint32_t *n_cached, struct error *err)
+/* From the submission of a prompt to its first token. */
+struct first_token {
+    double seconds;
+    uint64_t virtual_ps; /* 0 without a clock */
+    uint32_t n_cached;   /* tokens of the prompt that came from the prefix cache */
+};
+
+static uint64_t virtual_now(const struct session *session)
+{
+    uint64_t now = 0;
+    return card_now(session->card, &now, NULL) == 0 ? now : 0;
+}
+
+static int time_first_token(struct session *session, uint32_t n_prompt, enum engine_prefix prefix,
+                            struct first_token *first, struct error *err)
 {
     struct bench_run run = {0};
     struct bench_sequence sequence = {.run = &run};
-    double start = seconds_now();
+    const double start = seconds_now();
+    const uint64_t virtual_start = virtual_now(session);
     int status = submit_all(session, &sequence, 1, n_prompt, 1, prefix, err);
-    *seconds = 0;
+    *first = (struct first_token){0};
     while (status == 0 && run.n_ended < 1) {
         if (engine_step(session->engine, err) < 0) status = err->code;
-        if (run.n_started > 0 && *seconds <= 0) *seconds = seconds_now() - start;
+        if (run.n_started == 0 || first->seconds > 0) continue;
+        first->seconds = seconds_now() - start;
+        first->virtual_ps = virtual_now(session) - virtual_start;
     }
     if (status == 0 && run.error.code != 0) status = error_set(err, run.error.code, "%s", run.error.text);
     if (status < 0) engine_close(session->engine), session->engine = NULL; /* no callback may outlive sequence */
-    *n_cached = run.n_cached;
+    first->n_cached = run.n_cached;
     return status;
+}
+
+/* Seconds of virtual time, null without a clock. */
+static json_t *virtual_seconds(uint64_t ps)
+{
+    return ps > 0 ? json_real((double)ps / (double)TIMELINE_PS_PER_S) : json_null();
 }
 
 /* hash: NULL if unknown. Takes line over; NULL: it could not be made. */
@@ -233,6 +251,8 @@ static int print_times(const struct session *session, const char *hash, json_t *
     bool failed = !line || json_object_set_new(line, "model", json_string(model_name(session->model))) < 0 ||
                   json_object_set_new(line, "file_sha256", hash ? json_string(hash) : json_null()) < 0 ||
                   json_object_set_new(line, "card", json_string(info.backend)) < 0 ||
+                  json_object_set_new(line, "card_profile",
+                                      card_profile(&info) ? json_string(card_profile(&info)) : json_null()) < 0 ||
                   json_object_set_new(line, "threads", json_integer((json_int_t)info.threads)) < 0 ||
                   json_object_set_new(line, "revision", json_string(SLUICE_REVISION)) < 0 ||
                   json_dumpf(line, stdout, JSON_COMPACT | JSON_REAL_PRECISION(7)) < 0 || putchar('\n') == EOF ||
@@ -243,28 +263,31 @@ static int print_times(const struct session *session, const char *hash, json_t *
 
 static int compare_seconds(const void *a, const void *b)
 {
-    double x = *(const double *)a, y = *(const double *)b;
+    double x = ((const struct first_token *)a)->seconds, y = ((const struct first_token *)b)->seconds;
     return x < y ? -1 : x > y;
 }
 
 static int bench_prefix(struct session *session, const struct bench_options *options, const char *hash,
                         struct error *err)
 {
-    uint32_t n = options->repeat, n_prompt = options->n_prefix + 1, none, n_cached = 0;
-    double *computed = memory_array((size_t)n + 1, sizeof *computed),
-           *cached = memory_array((size_t)n + 1, sizeof *cached);
+    uint32_t n = options->repeat, n_prompt = options->n_prefix + 1;
+    struct first_token *computed = memory_array((size_t)n + 1, sizeof *computed),
+                       *cached = memory_array((size_t)n + 1, sizeof *cached);
     int status = computed && cached ? 0 : error_set(err, ERROR_NO_MEMORY, "no host memory for the results");
     for (uint32_t i = 0; i <= n && status == 0; i++) { /* the first warms up; its place is used again */
         uint32_t place = i > 0 ? i - 1 : 0;
-        status = time_first_token(session, n_prompt, PREFIX_COMPUTED, &computed[place], &none, err);
-        if (status == 0) status = time_first_token(session, n_prompt, PREFIX_CACHED, &cached[place], &n_cached, err);
+        status = time_first_token(session, n_prompt, PREFIX_COMPUTED, &computed[place], err);
+        if (status == 0) status = time_first_token(session, n_prompt, PREFIX_CACHED, &cached[place], err);
     }
     if (status == 0) {
         qsort(computed, n, sizeof *computed, compare_seconds);
         qsort(cached, n, sizeof *cached, compare_seconds);
-        json_t *line = json_pack("{s:s, s:i, s:i, s:i, s:f, s:f}", "name", "prefix", "repeat", (int)n, "prompt_tokens",
-                                 (int)n_prompt, "cached_tokens", (int)n_cached, "seconds_computed", computed[n / 2],
-                                 "seconds_cached", cached[n / 2]);
+        const struct first_token *a = &computed[n / 2], *b = &cached[n / 2];
+        json_t *line =
+            json_pack("{s:s, s:i, s:i, s:i, s:f, s:f, s:o, s:o}", "name", "prefix", "repeat", (int)n, "prompt_tokens",
+                      (int)n_prompt, "cached_tokens", (int)b->n_cached, "seconds_computed", a->seconds,
+                      "seconds_cached", b->seconds, "seconds_computed_virtual", virtual_seconds(a->virtual_ps),
+                      "seconds_cached_virtual", virtual_seconds(b->virtual_ps));
         status = print_times(session, hash, line, err);
     }
     free(computed);
@@ -275,12 +298,14 @@ static int bench_prefix(struct session *session, const struct bench_options *opt
 /* start: seconds_now() before the session was opened; ready: after. No hash: reading all of the file is no part of it. */
 static int bench_load(struct session *session, double start, double ready, struct error *err)
 {
-    double seconds;
-    uint32_t n_cached;
-    int status = time_first_token(session, 1, PREFIX_COMPUTED, &seconds, &n_cached, err);
+    struct first_token first;
+    const uint64_t virtual_ready = virtual_now(session); /* the card's clock starts as it is opened */
+    int status = time_first_token(session, 1, PREFIX_COMPUTED, &first, err);
     if (status < 0) return status;
-    json_t *line = json_pack("{s:s, s:f, s:f}", "name", "load", "seconds", ready - start, "seconds_first_token",
-                             ready - start + seconds);
+    json_t *line = json_pack("{s:s, s:f, s:f, s:o, s:o}", "name", "load", "seconds", ready - start,
+                             "seconds_first_token", ready - start + first.seconds, "seconds_virtual",
+                             virtual_seconds(virtual_ready), "seconds_first_token_virtual",
+                             virtual_seconds(virtual_ready > 0 ? virtual_ready + first.virtual_ps : 0));
     return print_times(session, NULL, line, err);
 }
 
@@ -294,6 +319,24 @@ static int check_lengths(const struct session *session, const struct bench_optio
     return error_set(err, ERROR_TOO_LARGE,
                      "-p %u, -n %u and --prefix %u need a context of %u tokens, it is %u (give less, or a larger -c)",
                      options->n_prompt, options->n_decode, options->n_prefix, needed, limits.context);
+}
+
+/* The lines of --arrivals: the file is read before the model is. */
+static int bench_file(const struct bench_options *options, struct error *err)
+{
+    struct session session = {0};
+    struct arrivals arrivals;
+    char digits[FILE_HASH_HEX];
+    struct session_options asked = options->session;
+    int status = arrivals_read(options->arrivals, &arrivals, err);
+    asked.queue_limit = arrivals.count < UINT32_MAX ? (uint32_t)arrivals.count : UINT32_MAX;
+    if (status == 0) status = session_open(&asked, false, true, &session, err);
+    if (status == 0 && !options->no_hash) model_hash(session.model, digits);
+    if (status == 0) status = bench_arrivals(&session, &arrivals, options->no_hash ? NULL : digits, err);
+    if (status == 0) status = session_end_trace(&session, err);
+    session_close(&session);
+    arrivals_free(&arrivals);
+    return status;
 }
 
 static int bench(const struct bench_options *options, struct error *err)
@@ -311,6 +354,7 @@ static int bench(const struct bench_options *options, struct error *err)
     if (status == 0 && options->n_prompt > 0) status = bench_one(&session, options, false, hash, err);
     if (status == 0 && options->n_decode > 0) status = bench_one(&session, options, true, hash, err);
     if (status == 0 && options->n_prefix > 0) status = bench_prefix(&session, options, hash, err);
+    if (status == 0) status = session_end_trace(&session, err);
     session_close(&session);
     return status;
 }
@@ -325,6 +369,8 @@ static int run(const struct command *self, int argc, char **argv)
         {"decode", 'n', OPTION_U32, &o.n_decode, "N", "tokens to decode (default 64; 0: no decode line)", 0, 1 << 24},
         {"prefix", 0, OPTION_U32, &o.n_prefix, "N",
          "time to first token after N tokens, computed and from the prefix cache (default 0: no line)", 0, 1 << 24},
+        {"arrivals", 0, OPTION_TEXT, &o.arrivals, "FILE",
+         "serve the requests of FILE in virtual time instead (needs --card sim:PROFILE)", 0, 0},
         {"load", 0, OPTION_FLAG, &o.load, NULL, "a line with the time to load and to a first token", 0, 0},
         {"no-hash", 0, OPTION_FLAG, &o.no_hash, NULL, "leave out the file's hash, which reads all of it", 0, 0},
         {"batch", 'b', OPTION_U32, &o.batch, "N", "sequences at the same time (default 1)", 1, 1024},
@@ -332,29 +378,36 @@ static int run(const struct command *self, int argc, char **argv)
         {"json", 0, OPTION_FLAG, &json, NULL, "JSON lines, as always", 0, 0},
         SESSION_OPTION_ROWS(&o.session),
         SPECULATION_OPTION_ROWS(&o.session),
+        TRACE_OPTION_ROW(&o.session),
         {0},
     };
     int n_operands;
     int status = options_parse(self, table, argc, argv, &o.session.model_path, 1, &n_operands);
     if (status < 0) status = session_check(self, &o.session);
     if (status >= 0) return status;
-    if (o.n_prompt == 0 && o.n_decode == 0 && o.n_prefix == 0 && !o.load)
+    if (o.arrivals && (o.load || o.n_prefix > 0))
+        return usage_error(self, "--arrivals measures by itself: leave out --load and --prefix");
+    if (!o.arrivals && o.n_prompt == 0 && o.n_decode == 0 && o.n_prefix == 0 && !o.load)
         return usage_error(self, "-p 0 and -n 0 leave nothing to measure");
-    if (o.session.max_sequences < o.batch) o.session.max_sequences = o.batch;
+    if (!o.arrivals && o.session.max_sequences < o.batch) o.session.max_sequences = o.batch;
 
     struct error err = {0};
-    if (bench(&o, &err) < 0) return failure("bench: %s", err.text);
+    if ((o.arrivals ? bench_file(&o, &err) : bench(&o, &err)) < 0) return failure("bench: %s", err.text);
     return EXIT_DONE;
 }
 
 const struct command command_bench = {
     .name = "bench",
-    .synopsis = "[MODEL] [-p N] [-n N] [-t THREADS] [-b BATCH] [--prefix N] [--load]",
+    .synopsis = "[MODEL] [-p N] [-n N] [-t THREADS] [-b BATCH] [--prefix N] [--load] [--arrivals FILE] [--trace FILE]",
     .summary = "Measures the speed of prefill and decode.",
     .details =
         "Prints one JSON object per line: prefill of -p tokens for each of BATCH sequences, and -n decode steps of "
         "BATCH\n"
-        "tokens that start from prompts of one token. End tokens are ignored. Values that this build cannot know\n"
-        "(virtual time, energy, bandwidth) are null.",
+        "tokens that start from prompts of one token. End tokens are ignored. Virtual time, energy, bandwidth and\n"
+        "utilisation are null but on --card sim:PROFILE.\n"
+        "With --arrivals, for each line of FILE, {\"at_ms\": 12.5, \"prompt_tokens\": 512, \"output_tokens\": 64} or\n"
+        "12.5,512,64, what became of that request in virtual time, then percentiles; -p, -n, -b and -r have no part "
+        "in\n"
+        "it, --max-seqs and --chunk do. The same file gives the same bytes on any machine, with any --threads.",
     .run = run,
 };

@@ -215,6 +215,7 @@ static int open_other(const struct eval_options *options, const struct session *
     struct session_options asked = options->session;
     asked.context = window;
     asked.kv = NULL; /* the card's best */
+    asked.trace = NULL;
     if (options->against_card) asked.card = options->against_card;
     if (options->against_model) asked.model_path = options->against_model;
     int status = session_open(&asked, true, true, other, err);
@@ -250,6 +251,7 @@ static int evaluate(const struct eval_options *options, struct error *err)
     }
     const struct session *against = compares ? &other : NULL;
     if (status == 0) status = score_passages(&session, against, &input, rows, &score, &other_score, err);
+    if (status == 0) status = session_end_trace(&session, err);
     if (status == 0 && options->json) status = print_json(&session, against, &score, &other_score, err);
     if (status == 0 && !options->json)
         status = print_lines(&session, against, &score, &other_score, options->questions != NULL, err);
@@ -273,6 +275,7 @@ static int run(const struct command *self, int argc, char **argv)
         {"against-model", 0, OPTION_TEXT, &o.against_model, "FILE", "compare with this model", 0, 0},
         {"json", 0, OPTION_FLAG, &o.json, NULL, "one JSON object", 0, 0},
         SESSION_OPTION_ROWS(&o.session),
+        TRACE_OPTION_ROW(&o.session),
         {0},
     };
     int n_operands;

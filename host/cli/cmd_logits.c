@@ -154,6 +154,7 @@ static int write_logits(const struct logits_options *options, const struct token
     status = run_sequences(&session, options, tokens, &rows, err);
     if (status == 0 && rows.write_failed)
         status = error_set(err, ERROR_IO, "cannot write %s: %s", options->out, strerror(errno));
+    if (status == 0) status = session_end_trace(&session, err);
     if (status == 0) status = output_file_commit(&out, err);
 done:
     session_close(&session); /* the others end here */
@@ -171,6 +172,7 @@ static int run(const struct command *self, int argc, char **argv)
         {"beside", 0, OPTION_U32, &o.beside, "N", "run N other sequences in the same steps", 0, 1023},
         {"cached", 0, OPTION_FLAG, &o.cached, NULL, "run twice; the second time the prefix comes from the cache", 0, 0},
         SESSION_OPTION_ROWS(&o.session),
+        TRACE_OPTION_ROW(&o.session),
         {0},
     };
     int n_operands;

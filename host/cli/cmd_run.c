@@ -59,15 +59,14 @@ static void conversation_free(struct conversation *conversation)
 }
 
 /* Puts the user's message, gets the answer and keeps both; on an error neither is kept. */
-static int converse(const struct session *session, const struct run_options *options, enum chat_format format,
+static int converse(const struct session *session, const struct run_options *options, const struct chat *format,
                     struct conversation *conversation, const char *text, size_t length, struct error *err)
 {
     size_t before = conversation->count;
     struct token_list prompt = {0};
     struct answer answer = {0};
     int status = conversation_add(conversation, "user", text, length, err);
-    if (status == 0)
-        status = chat_tokenize(session->tokenizer, format, conversation->messages, conversation->count, &prompt, err);
+    if (status == 0) status = chat_prompt(format, conversation->messages, conversation->count, NULL, &prompt, err);
     if (status == 0) status = generate(session, &options->generate, &prompt, &answer, err);
     if (status == 0) status = conversation_add(conversation, "assistant", answer.text.bytes, answer.text.length, err);
     if (status < 0) conversation_cut(conversation, before);
@@ -93,7 +92,7 @@ static bool is_command(const struct text *line, const char *name)
 }
 
 /* Reads lines until /exit, the end of the input or ctrl-C at the prompt. A question that fails does not end it. */
-static int chat(const struct session *session, const struct run_options *options, enum chat_format format,
+static int chat(const struct session *session, const struct run_options *options, const struct chat *format,
                 struct conversation *conversation, struct error *err)
 {
     const size_t n_fixed = conversation->count; /* the system message */
@@ -129,9 +128,9 @@ static int chat(const struct session *session, const struct run_options *options
 static int answer_all(const struct session *session, const struct run_options *options, struct error *err)
 {
     if (options->raw) return continue_text(session, options, err);
-    enum chat_format format;
+    struct chat *format = NULL;
     struct conversation conversation = {0};
-    int status = chat_format_of(session->tokenizer, &format, err);
+    int status = chat_open(model_file(session->model), session->tokenizer, &format, err);
     if (status == 0 && options->system)
         status = conversation_add(&conversation, "system", options->system, strlen(options->system), err);
     if (status == 0 && options->prompt)
@@ -139,6 +138,7 @@ static int answer_all(const struct session *session, const struct run_options *o
     else if (status == 0)
         status = chat(session, options, format, &conversation, err);
     conversation_free(&conversation);
+    chat_close(format);
     return status;
 }
 
@@ -159,6 +159,7 @@ static int run_session(struct run_options *options, struct error *err)
     int status = options->prompt ? 0 : catch_interrupts(&options->generate.interrupt_fd, err);
     if (status == 0) status = session_open(&options->session, true, false, &session, err);
     if (status == 0) status = answer_all(&session, options, err);
+    if (status == 0) status = session_end_trace(&session, err);
     session_close(&session);
     if (options->generate.interrupt_fd >= 0) close(options->generate.interrupt_fd);
     return status;
@@ -186,9 +187,11 @@ static int run(const struct command *self, int argc, char **argv)
         {"top-p", 0, OPTION_FLOAT, &sampling->top_p, "P", "sample among the best that make up P (default 1)", 1e-6, 1},
         {"min-p", 0, OPTION_FLOAT, &sampling->min_p, "P", "leave out below P times the best (default 0)", 0, 1},
         {"seed", 0, OPTION_U64, &sampling->seed, "N", "seed of the samples (default 0)", 0, 0},
-        {"stats", 0, OPTION_FLAG, &o.generate.stats, NULL, "speed and times on stderr", 0, 0},
+        {"stats", 0, OPTION_FLAG, &o.generate.stats, NULL,
+         "speed and times on stderr, with a profile also energy and utilisation", 0, 0},
         SESSION_OPTION_ROWS(&o.session),
         SPECULATION_OPTION_ROWS(&o.session),
+        TRACE_OPTION_ROW(&o.session),
         {0},
     };
     int n_operands;

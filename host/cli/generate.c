@@ -2,6 +2,7 @@
 #include "host/cli/generate.h"
 
 #include "host/cli/progress.h"
+#include "host/cli/usage_report.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -14,8 +15,9 @@ struct stream {
     struct answer *answer;
     struct error *err;
     bool ended;
-    int status; /* of writing or of the sequence */
-    double first_text_at;
+    int status;                       /* of writing or of the sequence */
+    double started_at, first_text_at; /* wall time */
+    struct usage_window card;
 };
 
 bool take_interrupt(int fd)
@@ -47,21 +49,33 @@ static void on_end(void *context, enum finish_reason reason, const struct engine
 
 static double rate(double count, double seconds) { return seconds > 0 ? count / seconds : 0; }
 
+/* On a card with a clock the engine's times are virtual, and so these. */
 static void print_stats(const struct engine_usage *usage, const struct stream *stream, double process_started)
 {
+    const bool is_virtual = stream->card.has_clock;
+    const char *kind = is_virtual ? " (virtual)" : "";
+    const int digits = is_virtual ? 6 : 3;
+    const double ended_at = seconds_now();
     /* The first token comes out of the prompt's last step: decoding makes the others. */
     uint32_t decoded = usage->completion_tokens > 1 ? usage->completion_tokens - 1 : 0;
-    fprintf(stderr, "prompt: %u tokens in %.3f s, %.1f tokens/s", usage->prompt_tokens, usage->prefill_seconds,
-            rate(usage->prompt_tokens - usage->cached_tokens, usage->prefill_seconds));
+    fprintf(stderr, "prompt: %u tokens in %.*f s, %.1f tokens/s%s", usage->prompt_tokens, digits,
+            usage->prefill_seconds, rate(usage->prompt_tokens - usage->cached_tokens, usage->prefill_seconds), kind);
     if (usage->cached_tokens > 0) fprintf(stderr, ", %u of them from the prefix cache", usage->cached_tokens);
     fputc('\n', stderr);
-    fprintf(stderr, "decode: %u tokens in %.3f s, %.1f tokens/s\n", decoded, usage->decode_seconds,
-            rate(decoded, usage->decode_seconds));
+    fprintf(stderr, "decode: %u tokens in %.*f s, %.1f tokens/s%s\n", decoded, digits, usage->decode_seconds,
+            rate(decoded, usage->decode_seconds), kind);
     if (usage->drafted_tokens > 0)
         fprintf(stderr, "drafts: %u tokens, %u of them right\n", usage->drafted_tokens, usage->accepted_tokens);
-    fprintf(stderr, "first token: %.3f s after the request", usage->queue_seconds + usage->prefill_seconds);
-    if (stream->first_text_at > 0) fprintf(stderr, ", %.3f s after the start", stream->first_text_at - process_started);
+    fprintf(stderr, "first token: %.*f s after the request%s", digits, usage->queue_seconds + usage->prefill_seconds,
+            kind);
+    if (stream->first_text_at > 0)
+        fprintf(stderr, ", %.3f s after the start%s", stream->first_text_at - process_started,
+                is_virtual ? " (wall)" : "");
     fputc('\n', stderr);
+    if (!is_virtual) return;
+    fprintf(stderr, "wall: %.3f s, %.1f tokens/s\n", ended_at - stream->started_at,
+            rate(usage->completion_tokens, ended_at - stream->started_at));
+    usage_print(&stream->card, usage->completion_tokens, stderr);
 }
 
 static void print_cut(const struct session *session, const struct generate_options *options,
@@ -80,7 +94,7 @@ int generate(const struct session *session, const struct generate_options *optio
              struct answer *answer, struct error *err)
 {
     *answer = (struct answer){0};
-    struct stream stream = {.answer = answer, .err = err};
+    struct stream stream = {.answer = answer, .err = err, .started_at = seconds_now()};
     const struct completion_options request = {
         .prompt = prompt->ids,
         .n_prompt = prompt->count,
@@ -91,6 +105,7 @@ int generate(const struct session *session, const struct generate_options *optio
         .context = &stream,
     };
     struct completion *completion;
+    usage_begin(session->card, &stream.card);
     int status = completion_start(session->engine, session->tokenizer, &request, &completion, err);
     if (status < 0) return status;
     struct error step_error = {0}; /* an engine error ends the sequence too, which has told on_end */
@@ -98,6 +113,7 @@ int generate(const struct session *session, const struct generate_options *optio
         if (stream.status < 0 || take_interrupt(options->interrupt_fd)) completion_cancel(completion);
     }
     completion_close(completion);
+    usage_end(session->card, &stream.card);
     take_interrupt(options->interrupt_fd); /* one that came too late to stop this answer is not for the next prompt */
     putchar('\n');
     fflush(stdout);

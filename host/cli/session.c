@@ -47,6 +47,12 @@ static int open_card(const struct session_options *options, struct session *sess
     return card_open(options->card ? options->card : "sim", &card, &session->card, err);
 }
 
+static int start_trace(struct session *session, struct error *err)
+{
+    int status = trace_file_attach(session->trace, session->card, err);
+    return status < 0 ? error_prefix(err, "--trace") : 0;
+}
+
 static int load(const struct session_options *options, bool quiet, struct session *session, struct error *err)
 {
     struct progress progress;
@@ -105,10 +111,12 @@ int session_open(const struct session_options *options, bool need_tokenizer, boo
         .max_sequences = options->max_sequences,
         .chunk = options->chunk,
         .kv_format = session_kv_format(options),
+        .queue_limit = options->queue_limit,
     };
     *session = (struct session){0};
-    char *cached;
-    int status = session_cached_path(options, quiet, &cached, err);
+    char *cached = NULL;
+    int status = options->trace ? trace_file_open(options->trace, &session->trace, err) : 0;
+    if (status == 0) status = session_cached_path(options, quiet, &cached, err);
     if (status == 0) status = model_open(cached ? cached : options->model_path, &session->model, err);
     free(cached);
     if (status < 0) goto failed;
@@ -120,6 +128,8 @@ int session_open(const struct session_options *options, bool need_tokenizer, boo
     }
     status = open_card(options, session, err);
     if (status < 0) goto failed;
+    if (session->trace) status = start_trace(session, err);
+    if (status < 0) goto failed;
     card_describe(session->card, &info);
     status = kv_format_check(engine_options.kv_format, &info, err); /* before loading takes its time */
     if (status < 0) goto failed;
@@ -130,6 +140,7 @@ int session_open(const struct session_options *options, bool need_tokenizer, boo
     engine_options.draft = session->drafts.source;
     status = engine_open(session->loaded, session->tokenizer, &engine_options, &session->engine, err);
     if (status < 0) goto failed;
+    if (session->trace) trace_file_follow(session->trace, session->engine);
     if (!quiet) {
         print_conversion(session);
         print_choice(options, session);
@@ -140,8 +151,19 @@ failed:
     return status;
 }
 
+int session_end_trace(struct session *session, struct error *err)
+{
+    if (!session->trace) return 0;
+    card_trace(session->card, NULL, NULL);
+    int status = trace_file_close(session->trace, err);
+    session->trace = NULL;
+    return status;
+}
+
 void session_close(struct session *session)
 {
+    if (session->card) session_end_trace(session, NULL);
+    trace_file_close(session->trace, NULL);
     engine_close(session->engine);
     draft_load_close(&session->drafts);
     loaded_model_close(session->loaded);

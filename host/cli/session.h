@@ -4,6 +4,7 @@
 #define SLUICE_CLI_SESSION_H
 
 #include "host/cli/options.h"
+#include "host/cli/trace_file.h"
 #include "host/engine/draft_load.h"
 #include "host/engine/engine.h"
 
@@ -14,7 +15,9 @@ struct session_options {
     const char *cache_dir;  /* NULL, or where packed files of GGUF models are kept */
     uint32_t threads;       /* 0: one per core */
     uint32_t context, max_sequences, chunk;
-    uint64_t memory_mib; /* of a simulated card; 0: what the host has */
+    uint32_t queue_limit; /* of the engine; 0: its own */
+    uint64_t memory_mib;  /* of a simulated card; 0: what its profile or the host has */
+    const char *trace;    /* NULL, or where the card's timeline goes: see TRACE_OPTION_ROW */
 
     /* Of commands that answer: see SPECULATION_OPTION_ROWS. */
     const char *speculate;  /* NULL, "off" or "lookup" */
@@ -24,7 +27,7 @@ struct session_options {
 /* The rows of an option table for the common options, to stand first in a command's table. */
 #define SESSION_OPTION_ROWS(o)                                                                                          \
     {"card",     0,      OPTION_TEXT,                                                                                   \
-     &(o)->card, "NAME", "card to run on: sim, sim:banks=N, ref, opencl, opencl:N (default sim)",                       \
+     &(o)->card, "NAME", "card to run on: sim, sim:u55c (a profile: virtual time), ref, opencl (default sim)",          \
      0,          0},                                                                                                    \
         {"threads", 't', OPTION_U32, &(o)->threads, "N", "compute threads of a simulated card (default: one per core)", \
          1,         256},                                                                                               \
@@ -54,6 +57,13 @@ struct session_options {
             "a smaller model of the same vocabulary guesses tokens, on the same card", 0, 0                            \
     }
 
+/* One more, for commands that compute and end. */
+#define TRACE_OPTION_ROW(o)                                                                                            \
+    {                                                                                                                  \
+        "trace", 0, OPTION_TEXT, &(o)->trace, "FILE",                                                                  \
+            "write what the card does and when, for Perfetto (needs --card sim:PROFILE)", 0, 0                         \
+    }
+
 struct session {
     struct model *model;
     struct tokenizer *tokenizer; /* NULL if the model file has none that is supported and the command can do without */
@@ -61,6 +71,7 @@ struct session {
     struct loaded_model *loaded;
     struct draft_load drafts;
     struct engine *engine;
+    struct trace_file *trace; /* NULL: none was asked for, or it has ended */
 };
 
 /*
@@ -89,5 +100,8 @@ unsigned session_kv_format(const struct session_options *options);
 int session_open(const struct session_options *options, bool need_tokenizer, bool quiet, struct session *session,
                  struct error *err);
 void session_close(struct session *session);
+
+/* The trace is complete: an error if it could not be written. For the end of what went well; session_close ends it too. */
+int session_end_trace(struct session *session, struct error *err);
 
 #endif

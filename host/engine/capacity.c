@@ -12,6 +12,8 @@
  *   drafts     a draft model on the same card has one page of its own for each page, within the budget.
  *   pages      enough for every sequence at full context; if both numbers were asked for and this is too much, what the
  *              budget holds, as long as one whole sequence fits: the others wait for pages when they need them.
+ *   banks      pages are dealt over them, so the fullest of those used counts for each, unless this loses more than half
+ *              of the budget: then all free bytes count and pages are not dealt.
  */
 #include "host/engine/kv_format.h"
 #include "host/engine/sequence.h"
@@ -33,6 +35,7 @@ static uint32_t model_context(const struct model_config *config)
 
 struct demand {
     const struct model *model;
+    const struct card_info *info; /* before anything of a step is allocated */
     const struct model_config *config;
     uint64_t budget, page_bytes;
     uint32_t chunk;
@@ -58,13 +61,37 @@ static struct step_limits limits_for(const struct demand *demand, uint32_t seque
     };
 }
 
+/*
+ * Pages that can be dealt over two or more banks, from the first on, beside the memory of a step in one of them: the
+ * share of each is what the fullest has. 0 on a card of one bank.
+ */
+static uint64_t dealt_pages(const struct demand *demand, uint64_t step_bytes)
+{
+    const struct card_info *info = demand->info;
+    if (info->n_banks < 2) return 0;
+    const uint64_t layer_page = demand->page_bytes / demand->config->n_layers;
+    const uint64_t lost =
+        layer_page + demand->draft.page_bytes + 2 * CARD_ALIGNMENT; /* at the end of a bank, at most */
+    const unsigned arena = step_arena_bank(info);
+    uint64_t share = UINT64_MAX, most = 0;
+    for (unsigned b = 0; b < info->n_banks; b++) {
+        const uint64_t room = info->bank[b].bytes_free - info->bank[b].bytes_free / 32;
+        const uint64_t taken = lost + (b == arena ? step_bytes : 0), left = room > taken ? room - taken : 0;
+        if (left < share) share = left;
+        if (b > 0 && share * (b + 1) > most) most = share * (b + 1);
+    }
+    return most / (demand->page_bytes + demand->draft.page_bytes);
+}
+
 /* Pages that the budget holds beside the step memory of so many sequences; at most those of full contexts. */
 static uint64_t affordable_pages(const struct demand *demand, uint32_t sequences, uint32_t context)
 {
     struct step_limits limits = limits_for(demand, sequences, context, 0);
-    uint64_t step_bytes = model_step_bytes(demand->model, &limits) + demand->draft.other_bytes;
+    uint64_t step_bytes = model_step_bytes(demand->model, demand->info, &limits) + demand->draft.other_bytes;
     if (step_bytes >= demand->budget) return 0;
     uint64_t pages = (demand->budget - step_bytes) / (demand->page_bytes + demand->draft.page_bytes);
+    const uint64_t dealt = dealt_pages(demand, step_bytes);
+    if (dealt > 0 && dealt < pages && dealt >= pages / 2) pages = dealt;
     return pages < limits.n_pages ? pages : limits.n_pages;
 }
 
@@ -207,6 +234,7 @@ int engine_choose_capacity(struct engine *engine, const struct engine_options *o
 
     struct demand demand = {
         .model = model,
+        .info = &info,
         .config = config,
         .budget = modest_budget(&info, options),
         .chunk = options->chunk ? options->chunk : DEFAULT_CHUNK,

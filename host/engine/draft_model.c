@@ -9,9 +9,8 @@
 
 #include "host/base/memory.h"
 #include "host/engine/engine.h"
+#include "host/engine/engine_clock.h"
 #include "host/engine/pages.h"
-
-#include <time.h>
 
 #define MOST_FAILURES 3u /* failed steps in a row after which there are no drafts any more */
 
@@ -26,6 +25,7 @@ struct draft_model {
     struct step_memory *memory;
     struct page_pool pool;
     struct sampler *sampler;
+    struct engine_clock clock; /* of its card */
     uint32_t n_vocab, context, chunk;
     struct slot *slots; /* [n_slots] */
     uint32_t n_slots, n_failures;
@@ -85,7 +85,9 @@ static void measure(const struct draft_source *source, const struct card *card, 
     if (loaded_model_card(model->loaded) != card) return;
     const struct step_limits step = step_limits_for(model, limits);
     needs->page_bytes = model_page_bytes(file, step.kv_format);
-    needs->other_bytes = model_step_bytes(file, &step);
+    struct card_info info;
+    card_describe(card, &info);
+    needs->other_bytes = model_step_bytes(file, &info, &step);
 }
 
 /* Fewer pages than all slots want will do: a sequence that gets none has no drafts. */
@@ -123,6 +125,7 @@ static int prepare(struct draft_source *source, const struct draft_limits *limit
 {
     struct draft_model *model = model_of(source);
     struct step_limits step = step_limits_for(model, limits);
+    engine_clock_open(&model->clock, loaded_model_card(model->loaded));
     model->n_slots = limits->max_sequences;
     model->n_vocab = config_of(model)->n_vocab;
     model->context = context_for(model, limits);
@@ -229,13 +232,6 @@ static bool draft_round(struct draft_model *model, struct draft *drafts, uint32_
     return true;
 }
 
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 static double least_seconds(double a, double b) { return a < b ? a : b; }
 
 static void propose(struct draft_source *source, struct draft *drafts, uint32_t n_drafts)
@@ -248,14 +244,14 @@ static void propose(struct draft_source *source, struct draft *drafts, uint32_t 
         drafts[i].n = 0;
     }
     for (uint32_t round = 0; round < n_rounds; round++) {
-        const double start = now();
+        const uint64_t start = engine_clock_now(&model->clock);
         const uint32_t before = room;
         if (!draft_round(model, drafts, n_drafts, &room)) {
             for (uint32_t i = 0; i < n_drafts; i++) drafts[i].n = 0;
             forget_all(model);
             return;
         }
-        const double seconds = now() - start;
+        const double seconds = engine_clock_seconds(start, engine_clock_now(&model->clock));
         if (before - room > n_drafts) continue; /* it read prompts, which says nothing about the next rounds */
         if (source->round_seconds <= 0) source->round_seconds = seconds;
         source->round_seconds += (least_seconds(seconds, 3 * source->round_seconds) - source->round_seconds) / 16;

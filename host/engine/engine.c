@@ -52,6 +52,7 @@ int engine_open(struct loaded_model *loaded, const struct tokenizer *tokenizer, 
     if (!engine) return error_set(err, ERROR_NO_MEMORY, "no host memory for the engine");
     engine->loaded = loaded;
     engine->tokenizer = tokenizer;
+    engine_clock_open(&engine->clock, loaded_model_card(loaded));
     engine->n_vocab = model_get_config(loaded_model_source(loaded))->n_vocab;
     engine->queue_limit = options->queue_limit ? options->queue_limit : DEFAULT_QUEUE_LIMIT;
     engine->recurrent = model_get_config(loaded_model_source(loaded))->recurrent;
@@ -124,6 +125,17 @@ static int check_request(const struct engine *engine, const struct engine_reques
     return check_sampling(&request->sampling, err);
 }
 
+/*
+ * The one place where wall time enters: a request that comes from outside. On the wall clock it has arrived now. On a
+ * card's clock it has a time of its own, or it arrives when the owner, who alone may read that clock, takes it between
+ * two steps; which two is all that wall time decides.
+ */
+static uint64_t arrival(const struct engine *engine, const struct engine_request *request)
+{
+    if (!engine->clock.card) return engine_clock_now(&engine->clock);
+    return request->arrived_ps > 0 ? request->arrived_ps : NOT_YET;
+}
+
 /* A checked request as a sequence with its prompt and room for its pages. NULL without memory. */
 static struct sequence *make_sequence(const struct engine *engine, const struct engine_request *request)
 {
@@ -148,7 +160,8 @@ static struct sequence *make_sequence(const struct engine *engine, const struct 
     sequence->nothing_to_compute = left == 0 && request->max_tokens > 0 && !request->callbacks.logits;
     sequence->table.pages = words + n_prompt + max_new;
     sequence->n_worst_pages = n_pages;
-    sequence->submitted_at = engine_now();
+    sequence->arrived_at = arrival(engine, request);
+    sequence->admitted_at = sequence->first_token_at = NOT_YET;
     return sequence;
 }
 

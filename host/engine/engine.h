@@ -58,7 +58,8 @@ struct engine_usage {
     uint32_t cached_tokens; /* of the prompt's, those whose keys and values came from the prefix cache */
     uint32_t drafted_tokens,
         accepted_tokens; /* guessed; of them those that became tokens without a step of their own */
-    double queue_seconds, prefill_seconds, decode_seconds; /* wall time */
+    /* In virtual time on a card that keeps a clock (card_now), in wall time on others. */
+    double queue_seconds, prefill_seconds, decode_seconds;
 };
 
 /* What a sequence tells its owner. All on the engine's thread; context is the request's. */
@@ -85,6 +86,7 @@ struct engine_request {
     uint32_t max_tokens;    /* 0 is allowed: prefill only; UINT32_MAX: up to the context */
     bool ignore_eos;
     enum engine_prefix prefix;
+    uint64_t arrived_ps; /* when, on the clock of a card that keeps one, if that was before engine_submit; 0: now */
     struct sampling sampling;
     struct engine_callbacks callbacks;
     void *context;

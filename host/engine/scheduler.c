@@ -7,15 +7,6 @@
 
 #include "host/base/memory.h"
 
-#include <time.h>
-
-double engine_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 void sequence_queue_push(struct sequence_queue *queue, struct sequence *sequence)
 {
     sequence->next = NULL;
@@ -34,20 +25,21 @@ static void publish_counters(struct engine *engine)
     atomic_store_explicit(&engine->pages_reserved, engine->pool.n_reserved, memory_order_relaxed);
 }
 
-static void usage_of(const struct sequence *sequence, struct engine_usage *usage)
+static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+static void usage_of(const struct engine *engine, const struct sequence *sequence, struct engine_usage *usage)
 {
-    double now = engine_now();
-    double admitted = sequence->admitted_at > 0 ? sequence->admitted_at : now;
-    double first = sequence->first_token_at > 0 ? sequence->first_token_at : now;
+    uint64_t now = engine_clock_now(&engine->clock), arrived = earlier(sequence->arrived_at, now);
+    uint64_t admitted = earlier(sequence->admitted_at, now), first = earlier(sequence->first_token_at, now);
     *usage = (struct engine_usage){
         .prompt_tokens = sequence->n_prompt,
         .completion_tokens = sequence->n_sampled,
         .cached_tokens = sequence->n_cached,
         .drafted_tokens = sequence->n_drafted,
         .accepted_tokens = sequence->n_accepted,
-        .queue_seconds = admitted - sequence->submitted_at,
-        .prefill_seconds = first - admitted,
-        .decode_seconds = now - first,
+        .queue_seconds = engine_clock_seconds(arrived, admitted),
+        .prefill_seconds = engine_clock_seconds(admitted, first),
+        .decode_seconds = engine_clock_seconds(first, now),
     };
 }
 
@@ -67,7 +59,7 @@ static void end_sequence(struct engine *engine, struct sequence *sequence, enum 
     pthread_mutex_unlock(&engine->mutex);
 
     struct engine_usage usage;
-    usage_of(sequence, &usage);
+    usage_of(engine, sequence, &usage);
     if (sequence->callbacks.end)
         sequence->callbacks.end(sequence->context, reason, &usage, reason == FINISH_ERROR ? err : NULL);
     free(sequence);
@@ -140,6 +132,7 @@ static bool take_inbox(struct engine *engine)
     pthread_mutex_unlock(&engine->mutex);
     for (struct sequence *next, *sequence = inbox.first; sequence; sequence = next) {
         next = sequence->next;
+        if (sequence->arrived_at == NOT_YET) sequence->arrived_at = engine_clock_now(&engine->clock);
         sequence_queue_push(&engine->waiting, sequence);
     }
     return stop_now;
@@ -190,7 +183,7 @@ static bool admit(struct engine *engine)
         engine->waiting.first = sequence->next;
         if (!engine->waiting.first) engine->waiting.last = NULL;
         leave_waiting(engine);
-        sequence->admitted_at = engine_now();
+        sequence->admitted_at = engine_clock_now(&engine->clock);
         any = true;
         if (nothing) {
             end_sequence(engine, sequence, FINISH_LENGTH, NULL);
@@ -301,7 +294,7 @@ static bool take_token(struct engine *engine, struct sequence *sequence, const f
 {
     uint32_t position = sequence->n_prompt + sequence->n_sampled;
     uint32_t token = sampler_pick(engine->sampler, &sequence->sampling, position, logits);
-    if (sequence->n_sampled == 0) sequence->first_token_at = engine_now();
+    if (sequence->n_sampled == 0) sequence->first_token_at = engine_clock_now(&engine->clock);
     if (!sequence->ignore_eos && engine->tokenizer && tokenizer_is_end(engine->tokenizer, token)) {
         mark_ended(sequence, FINISH_STOP);
         return false;
@@ -392,13 +385,14 @@ static int step_failed(struct engine *engine, const struct error *cause, struct 
 /* Drafts are as long as is worth while, which needs the time that steps take. */
 static int run_step(struct engine *engine, const struct step *step, struct error *cause)
 {
-    double start = engine->draft_source ? engine_now() : 0;
+    const uint64_t start = engine->draft_source ? engine_clock_now(&engine->clock) : 0;
     if (model_step(engine->loaded, engine->memory, step, engine->logits, cause) < 0) return cause->code;
     if (!engine->draft_source) return 0;
     for (uint32_t i = 0; i < engine->n_running; i++) {
         if (!is_decoding(engine->running[i])) return 0;
     }
-    draft_policy_observe(&engine->draft_policy, step->n_tokens, engine_now() - start);
+    draft_policy_observe(&engine->draft_policy, step->n_tokens,
+                         engine_clock_seconds(start, engine_clock_now(&engine->clock)));
     return 0;
 }
 

@@ -8,6 +8,7 @@
 
 #include "host/engine/draft_policy.h"
 #include "host/engine/engine.h"
+#include "host/engine/engine_clock.h"
 #include "host/engine/pages.h"
 
 #include <pthread.h>
@@ -15,6 +16,8 @@
 
 /* Failed steps in a row after which the card is taken for lost. */
 #define ENGINE_MAX_FAILED_STEPS 3
+
+#define NOT_YET UINT64_MAX
 
 /*
  * One request from submit to end: a single allocation that carries prompt and page table, made by engine_submit and
@@ -51,7 +54,7 @@ struct sequence {
     struct draft_record draft_records[DRAFT_GRADES];
 
     uint32_t n_worst_pages;
-    double submitted_at, admitted_at, first_token_at; /* seconds, monotonic; 0: has not happened */
+    uint64_t arrived_at, admitted_at, first_token_at; /* on the engine's clock, or NOT_YET */
 };
 
 struct sequence_queue {
@@ -61,6 +64,7 @@ struct sequence_queue {
 struct engine {
     struct loaded_model *loaded;
     const struct tokenizer *tokenizer; /* may be NULL */
+    struct engine_clock clock;
     uint32_t n_vocab;
     bool recurrent; /* the model's: no prefixes from the cache, no drafts */
     uint32_t queue_limit;
@@ -124,7 +128,6 @@ void speculation_draft(struct engine *engine, uint32_t n_prompt_tokens, uint32_t
 void speculation_settle(struct engine *engine, struct sequence *sequence, uint32_t n_kept, bool wrong);
 
 /* scheduler.c */
-double engine_now(void);
 void sequence_queue_push(struct sequence_queue *queue, struct sequence *sequence);
 void engine_end_all(struct engine *engine, enum finish_reason reason, const struct error *err);
 

@@ -95,8 +95,10 @@ struct card *loaded_model_card(const struct loaded_model *loaded); /* borrowed: 
 uint64_t loaded_model_card_bytes(const struct loaded_model *loaded);
 
 /*
- * The working memory on the card for steps of up to max_tokens tokens and max_logit_rows rows of logits, and the page pools of
- * n_pages pages (for all layers). Owned by the caller: step_memory_close.
+ * The working memory on the card for steps of up to max_tokens tokens and max_logit_rows rows of logits, in one bank
+ * (step_arena_bank), and the page pools of n_pages pages (for all layers), dealt over as many banks, from the first on, as
+ * have room for their share, so that attention reads from all of them; where not even two have, each layer's lies in
+ * one. Owned by the caller: step_memory_close.
  */
 struct step_memory;
 struct step_limits {
@@ -108,9 +110,20 @@ int step_memory_open(const struct loaded_model *loaded, const struct step_limits
                      struct error *err);
 void step_memory_close(struct step_memory *memory);
 
-/* Bytes on the card: of one page (all layers), and of the rest of step memory for these limits. */
+/* The bank for a step's activations: with most room, and of those with about as much the last, as pools begin at the first. */
+static inline unsigned step_arena_bank(const struct card_info *info)
+{
+    uint64_t most = 0;
+    for (unsigned b = 0; b < info->n_banks; b++)
+        if (info->bank[b].bytes_free > most) most = info->bank[b].bytes_free;
+    unsigned bank = info->n_banks - 1;
+    while (bank > 0 && info->bank[bank].bytes_free < most - most / 16) bank--;
+    return bank;
+}
+
+/* Bytes on the card: of one page (all layers), and of the rest of step memory for these limits on a card in this state. */
 uint64_t model_page_bytes(const struct model *model, unsigned kv_format);
-uint64_t model_step_bytes(const struct model *model, const struct step_limits *limits);
+uint64_t model_step_bytes(const struct model *model, const struct card_info *info, const struct step_limits *limits);
 
 /*
  * One step: n_tokens tokens of any sequences. batch[i] says position, first page entry, what is seen and the sequence's

@@ -101,8 +101,7 @@ int placement_reserve(struct placement *placement, struct loaded_model *loaded, 
     return 0;
 }
 
-/* The address n tiles further. */
-static card_addr advance(card_addr address, uint64_t n, unsigned banks, uint64_t tile_bytes)
+card_addr placement_advance(card_addr address, uint64_t n, unsigned banks, uint64_t tile_bytes)
 {
     unsigned bank = CARD_ADDR_BANK(address);
     return CARD_ADDR(card_tile_bank(bank, n, banks),
@@ -121,11 +120,11 @@ int placement_take(struct placement *placement, struct loaded_model *loaded, siz
         return loaded_model_place(loaded, tiles.n_tiles * tiles.tile_bytes * experts, &weight->address, err);
     struct tile_run *run = find_run(placement, tiles.tile_bytes);
     weight->address = run->next;
-    run->next = advance(run->next, tiles.n_tiles * experts, placement->banks, tiles.tile_bytes);
+    run->next = placement_advance(run->next, tiles.n_tiles * experts, placement->banks, tiles.tile_bytes);
     return 0;
 }
 
 card_addr placement_expert(const struct weight *weight, const struct tensor_tiles *tiles, uint32_t expert)
 {
-    return advance(weight->address, expert * tiles->n_tiles, weight->banks, tiles->tile_bytes);
+    return placement_advance(weight->address, expert * tiles->n_tiles, weight->banks, tiles->tile_bytes);
 }

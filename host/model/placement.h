@@ -60,6 +60,9 @@ int placement_reserve(struct placement *placement, struct loaded_model *loaded, 
 /* Gives the tensor at this index its place, loaded->weights[index]; each once, in order. */
 int placement_take(struct placement *placement, struct loaded_model *loaded, size_t index, struct error *err);
 
+/* The address n tiles further of what is dealt over banks (1: it is not). */
+card_addr placement_advance(card_addr address, uint64_t n, unsigned banks, uint64_t tile_bytes);
+
 /* The address of expert number `expert` of a tensor whose first matrix is weight. */
 card_addr placement_expert(const struct weight *weight, const struct tensor_tiles *tiles, uint32_t expert);
 

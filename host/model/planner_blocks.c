@@ -27,17 +27,19 @@ static void write_kv(struct planner *p, const struct activations *key, const str
                           .src = key->address,
                           .weight = value->address,
                           .aux = p->batch,
-                          .param = {p->n_pages, p->config->head_dim},
+                          .param = {p->n_pages, p->config->head_dim, p->pool_banks},
                       });
 }
 
 static void attend(struct planner *p, const struct activations *dst, const struct activations *query, uint32_t layer)
 {
     const struct model_config *config = p->config;
+    bool dealt = p->pool_banks > 1;
     float scale = 1.0f / sqrtf((float)config->head_dim);
     planner_append(p, &(struct card_descriptor){
                           .opcode = CARD_OP_ATTENTION,
                           .format = (uint8_t)p->kv_format,
+                          .flags = dealt ? CARD_FLAG_EXTENDED : 0,
                           .tokens = query->tokens,
                           .rows = config->n_heads,
                           .cols = config->head_dim,
@@ -47,6 +49,7 @@ static void attend(struct planner *p, const struct activations *dst, const struc
                           .aux = p->batch,
                           .param = {p->n_pages, bits_of_float(scale), config->n_kv_heads, config->attention_window},
                       });
+    if (dealt) planner_append(p, &(struct card_descriptor){.opcode = CARD_OP_EXTENSION, .rows = p->pool_banks});
 }
 
 /*

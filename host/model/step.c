@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Steps. Step memory is an arena for one step's activations, whose first part the host fills with a single write, and
- * one page pool for each layer. What it needs is measured by planning the largest step.
+ * one page pool for each layer. What it needs is measured by planning the largest step. Dealt pools follow each other
+ * as one run of pages without a gap, so that all together they waste less than a page a bank.
  */
 #include "host/base/memory.h"
 #include "host/model/model_internal.h"
+#include "host/model/placement.h"
 
 #include <string.h>
 
@@ -13,6 +15,7 @@ struct step_memory {
     struct step_limits limits;
     card_addr arena;
     card_addr *pools;                /* owned; [n_layers] */
+    unsigned pool_banks;             /* over which they are dealt, as one allocation in each; 1: one for each pool */
     struct card_descriptor *program; /* owned; [capacity] */
     unsigned capacity;
     uint8_t *inputs; /* owned; the arena's first part on the host */
@@ -22,32 +25,58 @@ struct step_memory {
 static uint64_t measure(const struct model *model, const struct step_limits *limits, struct planner *planner)
 {
     *planner = (struct planner){.model = model, .config = &model->config, .kv_format = limits->kv_format};
+    planner->pool_banks = CARD_MAX_BANKS; /* dealt pools take descriptors more than others */
     uint64_t inputs = planner_begin(planner, limits->max_tokens, limits->max_pages_in_tables, limits->max_logit_rows);
     model->family->plan(planner);
     return inputs;
 }
 
+static uint64_t layer_page_bytes(const struct model *model, unsigned kv_format)
+{
+    const struct model_config *config = &model->config;
+    return card_page_bytes(kv_format, config->n_kv_heads, config->head_dim, config->head_dim);
+}
+
 uint64_t model_page_bytes(const struct model *model, unsigned kv_format)
 {
-    const struct model_config *config = &model->config;
-    return config->n_layers * card_page_bytes(kv_format, config->n_kv_heads, config->head_dim, config->head_dim);
+    return model->config.n_layers * layer_page_bytes(model, kv_format);
 }
 
-/* One layer's pool, as the card allocates it. */
-static uint64_t pool_bytes(const struct model *model, const struct step_limits *limits)
+/* What the pools take, as the card allocates it: of each of `banks`, or (1) of one layer's pool. */
+static uint64_t share_bytes(const struct model *model, const struct step_limits *limits, unsigned banks)
 {
-    const struct model_config *config = &model->config;
-    uint64_t page = card_page_bytes(limits->kv_format, config->n_kv_heads, config->head_dim, config->head_dim);
-    return card_round_up(page * limits->n_pages, CARD_ALIGNMENT);
+    uint64_t pages = limits->n_pages, page = layer_page_bytes(model, limits->kv_format);
+    if (banks > 1) pages = (pages * model->config.n_layers + banks - 1) / banks;
+    if (pages > (UINT64_MAX - CARD_ALIGNMENT) / page) return UINT64_MAX; /* more than a card has */
+    return card_round_up(pages * page, CARD_ALIGNMENT);
 }
 
-uint64_t model_step_bytes(const struct model *model, const struct step_limits *limits)
+/* The most banks, from the first on, that have room for the pools beside the arena; 1 if no two have. */
+static unsigned choose_banks(const struct model *model, const struct card_info *info, const struct step_limits *limits,
+                             uint64_t arena_bytes)
+{
+    unsigned arena = step_arena_bank(info), banks = info->n_banks;
+    for (; banks > 1; banks--) {
+        uint64_t share = share_bytes(model, limits, banks);
+        unsigned b = 0;
+        for (; b < banks; b++) {
+            uint64_t taken = b == arena ? arena_bytes : 0, room = info->bank[b].bytes_free;
+            if (room < taken || room - taken < share) break;
+        }
+        if (b == banks) break;
+    }
+    return banks;
+}
+
+uint64_t model_step_bytes(const struct model *model, const struct card_info *info, const struct step_limits *limits)
 {
     struct planner planner;
     (void)measure(model, limits, &planner);
+    uint64_t arena = card_round_up(planner.peak, CARD_ALIGNMENT);
+    unsigned banks = choose_banks(model, info, limits, arena);
     uint64_t pages = model_page_bytes(model, limits->kv_format) * limits->n_pages;
-    uint64_t rounding = pool_bytes(model, limits) * model->config.n_layers - pages;
-    return card_round_up(planner.peak, CARD_ALIGNMENT) + rounding;
+    uint64_t rounding = share_bytes(model, limits, banks) * (banks > 1 ? banks : model->config.n_layers) - pages;
+    return arena + rounding;
 }
 
 static int check_limits(const struct loaded_model *loaded, const struct step_limits *limits, struct error *err)
@@ -66,6 +95,47 @@ static int check_limits(const struct loaded_model *loaded, const struct step_lim
     return 0;
 }
 
+/* The pools, dealt over `banks`, whose share is free in each, but perhaps not at one offset: ERROR_NO_MEMORY. */
+static int deal_pools(struct step_memory *memory, unsigned banks, struct error *err)
+{
+    const struct model *model = memory->loaded->model;
+    uint64_t offset, page = layer_page_bytes(model, memory->limits.kv_format);
+    int result =
+        card_alloc_dealt(memory->loaded->card, banks, share_bytes(model, &memory->limits, banks), &offset, err);
+    if (result < 0) return result;
+    memory->pool_banks = banks;
+    for (uint32_t layer = 0; layer < model->config.n_layers; layer++)
+        memory->pools[layer] =
+            placement_advance(CARD_ADDR(0, offset), (uint64_t)layer * memory->limits.n_pages, banks, page);
+    return 0;
+}
+
+static int place_pools(struct step_memory *memory, unsigned banks, struct error *err)
+{
+    const struct model *model = memory->loaded->model;
+    for (; banks > 1; banks--) {
+        int result = deal_pools(memory, banks, err);
+        if (result != ERROR_NO_MEMORY) return result;
+    }
+    int result = 0;
+    for (uint32_t layer = 0; layer < model->config.n_layers && result == 0; layer++)
+        result = card_place(memory->loaded->card, share_bytes(model, &memory->limits, 1), &memory->pools[layer], err);
+    return result;
+}
+
+static void free_pools(struct step_memory *memory)
+{
+    struct card *card = memory->loaded->card;
+    if (memory->pools == NULL) return;
+    if (memory->pool_banks > 1) { /* the first pool begins where the run does */
+        for (unsigned b = 0; b < memory->pool_banks; b++)
+            card_free(card, CARD_ADDR(b, CARD_ADDR_OFFSET(memory->pools[0])));
+        return;
+    }
+    for (uint32_t layer = 0; layer < memory->loaded->model->config.n_layers; layer++)
+        card_free(card, memory->pools[layer]);
+}
+
 static int allocate(struct step_memory *memory, struct error *err)
 {
     const struct model *model = memory->loaded->model;
@@ -77,10 +147,11 @@ static int allocate(struct step_memory *memory, struct error *err)
     memory->pools = memory_array(model->config.n_layers, sizeof *memory->pools);
     if (memory->inputs == NULL || memory->program == NULL || memory->pools == NULL)
         return error_set(err, ERROR_NO_MEMORY, "step memory: out of memory");
-    int result = card_place(memory->loaded->card, planner.peak, &memory->arena, err);
-    for (uint32_t layer = 0; layer < model->config.n_layers && result == 0; layer++)
-        result = card_place(memory->loaded->card, pool_bytes(model, &memory->limits), &memory->pools[layer], err);
-    return result;
+    struct card_info info;
+    card_describe(memory->loaded->card, &info);
+    unsigned banks = choose_banks(model, &info, &memory->limits, card_round_up(planner.peak, CARD_ALIGNMENT));
+    int result = card_alloc(memory->loaded->card, step_arena_bank(&info), planner.peak, &memory->arena, err);
+    return result < 0 ? result : place_pools(memory, banks, err);
 }
 
 int step_memory_open(const struct loaded_model *loaded, const struct step_limits *limits, struct step_memory **out,
@@ -92,6 +163,7 @@ int step_memory_open(const struct loaded_model *loaded, const struct step_limits
     if (memory == NULL) return error_set(err, ERROR_NO_MEMORY, "step memory: out of memory");
     memory->loaded = loaded;
     memory->limits = *limits;
+    memory->pool_banks = 1;
     result = allocate(memory, err);
     if (result < 0) {
         step_memory_close(memory);
@@ -104,10 +176,8 @@ int step_memory_open(const struct loaded_model *loaded, const struct step_limits
 void step_memory_close(struct step_memory *memory)
 {
     if (memory == NULL) return;
-    struct card *card = memory->loaded->card;
-    card_free(card, memory->arena);
-    for (uint32_t layer = 0; memory->pools != NULL && layer < memory->loaded->model->config.n_layers; layer++)
-        card_free(card, memory->pools[layer]);
+    card_free(memory->loaded->card, memory->arena);
+    free_pools(memory);
     free(memory->inputs);
     free(memory->program);
     free(memory->pools);
@@ -196,6 +266,7 @@ int model_step(struct loaded_model *loaded, struct step_memory *memory, const st
         .kv_format = memory->limits.kv_format,
         .n_pages = memory->limits.n_pages,
         .pools = memory->pools,
+        .pool_banks = memory->pool_banks,
         .arena = memory->arena,
         .program = memory->program,
         .capacity = memory->capacity,

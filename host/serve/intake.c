@@ -33,8 +33,8 @@ static int make_prompt(struct intake_job *job)
     if (request->kind == REQUEST_CHAT && model->chat_status < 0)
         return api_error_set(&job->error, 400, "unsupported_model", "messages", "%s", model->chat_error.text);
     if (request->kind == REQUEST_CHAT) {
-        status = chat_tokenize(model->tokenizer, model->chat_format, request->messages, request->n_messages,
-                               &job->prompt, &err);
+        status = chat_prompt(model->chat, request->messages, request->n_messages, request->template_variables,
+                             &job->prompt, &err);
     } else if (request->prompt) {
         status =
             tokenize(model->tokenizer, request->prompt, request->prompt_length, TOKENIZE_PROMPT, &job->prompt, &err);

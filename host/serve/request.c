@@ -171,7 +171,12 @@ static int parse_fields(struct completion_request *out, struct api_error *error)
     if (REFUSE_EACH(root, refused_everywhere, error) < 0) return -1;
     if (parse_sampling(root, out, error) < 0 || parse_limits(root, out, error) < 0) return -1;
     if (parse_stop(root, out, error) < 0 || parse_stream(root, out, error) < 0) return -1;
-    return chat ? request_parse_messages(root, out, error) : request_parse_prompt(root, out, error);
+    if (!chat) return request_parse_prompt(root, out, error);
+    const json_t *variables = json_object_get(root, "chat_template_kwargs");
+    if (variables && !json_is_null(variables) && !json_is_object(variables))
+        return field_wrong_type("chat_template_kwargs", "an object", variables, error);
+    if (json_is_object(variables)) out->template_variables = variables;
+    return request_parse_messages(root, out, error);
 }
 
 int completion_request_parse(enum request_kind kind, const char *body, size_t length, struct completion_request *out,

@@ -32,6 +32,7 @@ struct completion_request {
     /* chat */
     struct chat_message *messages;
     size_t n_messages;
+    const json_t *template_variables; /* chat_template_kwargs, or NULL; borrowed from root */
     /* completion: a text, or tokens */
     const char *prompt;
     size_t prompt_length;

@@ -127,6 +127,7 @@ int request_parse_messages(const json_t *root, struct completion_request *out, s
             field_wrong_type("messages", "an array of objects", message, error);
             return -1;
         }
+        out->messages[i].json = message;
         if (parse_role(message, &out->messages[i], error) < 0) return blame_message(error, i);
         if (parse_content(message, &out->messages[i], &out->joined[i], error) < 0) return blame_message(error, i);
     }

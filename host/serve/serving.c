@@ -48,7 +48,7 @@ static int load(struct serving *serving, struct error *err)
     int status = tokenizer_open(model_file(serving->source), &serving->tokenizer, err);
     if (status < 0) return error_prefix(err, "%s", gguf_path(model_file(serving->source)));
     model->tokenizer = serving->tokenizer;
-    model->chat_status = chat_format_of(model->tokenizer, &model->chat_format, &model->chat_error);
+    model->chat_status = chat_open(model_file(serving->source), model->tokenizer, &model->chat, &model->chat_error);
 
     const struct model_load_options how = {
         .progress = on_progress, .progress_context = serving, .threads = options->threads};
@@ -168,6 +168,7 @@ void serving_close(struct serving *serving)
     draft_load_close(&serving->drafts);
     loaded_model_close(serving->loaded);
     card_close(serving->card);
+    chat_close(serving->model.chat);
     tokenizer_close(serving->tokenizer);
     free(serving);
 }

@@ -39,8 +39,8 @@ struct serving_model {
     struct engine *engine;
     const struct tokenizer *tokenizer;
     struct engine_limits limits;
-    int chat_status; /* 0, or chat_format_of's error in chat_error */
-    enum chat_format chat_format;
+    int chat_status; /* 0, or chat_open's error in chat_error */
+    struct chat *chat;
     struct error chat_error;
     const struct model_conversion *conversion;
     double load_seconds;

@@ -152,3 +152,15 @@ bool tokenizer_is_control(const struct tokenizer *tokenizer, uint32_t id)
 {
     return id < tokenizer->vocabulary.n_tokens && tokenizer->vocabulary.tokens[id].type == TOKEN_CONTROL;
 }
+
+bool tokenizer_find_control(const struct tokenizer *tokenizer, const char *text, size_t length, size_t from,
+                            struct control_name *out)
+{
+    struct special_match match;
+    while (special_find(&tokenizer->special, text, length, from, true, &match)) {
+        *out = (struct control_name){match.start, match.length, match.id};
+        if (tokenizer->vocabulary.tokens[match.id].type != TOKEN_USER_DEFINED) return true;
+        from = match.start + match.length;
+    }
+    return false;
+}

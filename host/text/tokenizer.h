@@ -59,6 +59,14 @@ int64_t tokenizer_bos(const struct tokenizer *tokenizer); /* -1 if none */
 bool tokenizer_is_end(const struct tokenizer *tokenizer, uint32_t id);
 bool tokenizer_is_control(const struct tokenizer *tokenizer, uint32_t id);
 
+/* The first name of a token in text at or after from that is never text (control tokens and their like), the longest there. */
+struct control_name {
+    size_t start, length;
+    uint32_t id;
+};
+bool tokenizer_find_control(const struct tokenizer *tokenizer, const char *text, size_t length, size_t from,
+                            struct control_name *out);
+
 /* Whether a prompt begins with BOS: the file's word, or else what the style's models do. */
 bool tokenizer_adds_bos(const struct tokenizer *tokenizer);
 

@@ -46,7 +46,8 @@
  *   i8 value[T][32 G], then f32 scale[T][G], then i32 sum[T][G] (the sum of the group's 32 values, for formats with a
  *   minimum).
  *
- * A page pool is page after page; a page holds CARD_PAGE_TOKENS tokens of one layer: a block of keys for each KV head,
+ * A page pool is page after page; dealt over N banks, page p lies where tile p of a matrix whose tiles have the bytes of
+ * a page would, whole in one bank. A page holds CARD_PAGE_TOKENS tokens of one layer: a block of keys for each KV head,
  * then a block of values for each KV head (none in pages of keys only). A block of vectors of D dimensions, with
  * H = D padded to 32, divided by 32:
  *   F32, F16  [CARD_PAGE_TOKENS][D]
@@ -148,7 +149,7 @@ static inline uint64_t card_tile_bytes(unsigned format, uint32_t cols)
     return card_round_up(cols, card_block_cols(format)) / card_block_cols(format) * card_block_bytes(format);
 }
 
-/* Where tile `tile` of a matrix dealt over `banks` (0 counts as 1) lies: its bank and the offset in it. */
+/* Where tile `tile` of a matrix, or page of a pool, dealt over `banks` (0 counts as 1) lies: its bank and the offset. */
 static inline uint32_t card_tile_bank(uint32_t bank, uint64_t tile, uint32_t banks)
 {
     return banks > 1 ? (uint32_t)((bank + tile) % banks) : bank;

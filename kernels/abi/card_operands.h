@@ -25,10 +25,10 @@ enum card_place {
 struct card_operand {
     const char *field; /* for messages: "src", "aux (batch table)", "E.dst (state pool)"; NULL: there is none */
     card_addr address;
-    uint64_t bytes; /* of a batch table: of what is known without reading it; of a dealt matrix: of all banks */
-    uint32_t align; /* of the address, in bytes */
-    uint32_t banks; /* 1, or those over which a matrix is dealt; then card_operand_range says where its parts lie */
-    uint64_t tile_bytes; /* of a dealt matrix */
+    uint64_t bytes;      /* of a batch table: of what is known without reading it; of what is dealt: of all banks */
+    uint32_t align;      /* of the address, in bytes */
+    uint32_t banks;      /* 1, or those over which it is dealt; then card_operand_range says where its parts lie */
+    uint64_t tile_bytes; /* of a dealt matrix; of a pool: of a page */
     uint32_t written;    /* 1: the operation writes it, so that it may overlap no other */
     uint32_t may_be_dst; /* 1: it may be dst, at the same address with as many bytes */
 };
@@ -47,7 +47,23 @@ static inline const struct card_descriptor *card_extension(const struct card_des
 /* Dimensions of a value, and so of a result vector, of ATTENTION. */
 static inline uint32_t card_attention_values(const struct card_descriptor *d, const struct card_descriptor *e)
 {
-    return e ? e->cols : d->cols;
+    return e && e->cols ? e->cols : d->cols;
+}
+
+/* Banks over which the pool of KV_WRITE, ATTENTION or INDEX is dealt; at least 1. */
+static inline uint32_t card_pool_banks(const struct card_descriptor *d, const struct card_descriptor *e)
+{
+    const uint32_t banks = d->opcode == CARD_OP_KV_WRITE ? d->param[2] : e ? e->rows : 1;
+    return banks > 1 ? banks : 1;
+}
+
+/* Bytes of one page of that pool. */
+static inline uint64_t card_pool_page_bytes(const struct card_descriptor *d, const struct card_descriptor *e)
+{
+    if (d->opcode == CARD_OP_KV_WRITE) return card_page_bytes(d->format, d->rows, d->cols, d->param[1]);
+    if (d->opcode == CARD_OP_INDEX) return card_page_bytes(d->format, 1, d->cols, 0);
+    return card_page_bytes(d->format, d->param[2], d->cols,
+                           d->flags & CARD_FLAG_LATENT ? 0 : card_attention_values(d, e));
 }
 
 /* A matrix in a weight format, dealt over `banks` (0 counts as 1). */
@@ -64,7 +80,7 @@ static inline struct card_operand card_matrix_operand(const char *field, card_ad
 }
 
 /*
- * Part k < banks of an operand: all of it, or the tiles of a dealt matrix that lie in bank k. A part that would start
+ * Part k < banks of an operand: all of it, or the tiles or pages of what is dealt that lie in bank k. A part that would start
  * past the end of what an address can say is given an address that no allocation has.
  */
 static inline struct card_range card_operand_range(const struct card_operand *operand, uint32_t k)
@@ -79,6 +95,18 @@ static inline struct card_range card_operand_range(const struct card_operand *op
     range.address = offset >> 56 ? UINT64_MAX : CARD_ADDR(k, offset);
     range.bytes = tiles > first ? (tiles - first + banks - 1) / banks * operand->tile_bytes : 0;
     return range;
+}
+
+/*
+ * Bytes of a batch table of which `extent` bytes are left in its allocation: it ends where the result begins, as what the
+ * operation writes must not change numbers that were checked.
+ */
+static inline uint64_t card_table_bytes(card_addr table, uint64_t extent, const struct card_operand *dst)
+{
+    if (dst->banks > 1 && CARD_ADDR_BANK(table) >= dst->banks) return extent;
+    const struct card_range result = card_operand_range(dst, CARD_ADDR_BANK(table));
+    const int behind = result.bytes != 0 && result.address > table && result.address - table < extent;
+    return behind ? result.address - table : extent;
 }
 
 static inline void card_put_operand(struct card_operand *operand, const char *field, card_addr address, uint64_t bytes)
@@ -147,29 +175,36 @@ static inline void card_find_matmul_operands(const struct card_descriptor *d, co
         d->format == CARD_FORMAT_F32 ? (uint64_t)src_rows * d->cols * 4 : card_act_bytes(src_rows, d->cols);
 }
 
+/* The pool of KV_WRITE, ATTENTION or INDEX. */
+static inline void card_put_pool(struct card_operand *operand, const char *field, card_addr address,
+                                 const struct card_descriptor *d, const struct card_descriptor *e)
+{
+    operand->tile_bytes = card_pool_page_bytes(d, e);
+    card_put_operand(operand, field, address, d->param[0] * operand->tile_bytes);
+    operand->banks = card_pool_banks(d, e);
+}
+
 /* KV_WRITE, ATTENTION and INDEX: what works on pages. */
 static inline void card_find_page_operands(const struct card_descriptor *d, const struct card_descriptor *e,
                                            struct card_operand *o)
 {
-    const uint64_t heads = (uint64_t)d->tokens * d->rows, pages = d->param[0];
+    const uint64_t heads = (uint64_t)d->tokens * d->rows;
     o[CARD_SRC].bytes = heads * d->cols * 4;
     card_put_batch(o, d, 1);
     if (d->opcode == CARD_OP_KV_WRITE) {
-        o[CARD_DST].bytes = pages * card_page_bytes(d->format, d->rows, d->cols, d->param[1]);
+        card_put_pool(&o[CARD_DST], "dst", d->dst, d, e);
         if (d->param[1]) card_put_operand(&o[CARD_WEIGHT], "weight", d->weight, heads * d->param[1] * 4);
         return;
     }
     if (d->opcode == CARD_OP_INDEX) {
         o[CARD_DST].bytes = (uint64_t)d->tokens * d->param[3] * 4;
-        card_put_operand(&o[CARD_WEIGHT], "weight", d->weight, pages * card_page_bytes(d->format, 1, d->cols, 0));
+        card_put_pool(&o[CARD_WEIGHT], "weight", d->weight, d, e);
         if (e) card_put_operand(&o[CARD_E_SRC], "E.src", e->src, heads * 4);
         return;
     }
     const uint32_t values = card_attention_values(d, e);
     o[CARD_DST].bytes = heads * values * 4;
-    card_put_operand(&o[CARD_WEIGHT], "weight", d->weight,
-                     pages *
-                         card_page_bytes(d->format, d->param[2], d->cols, d->flags & CARD_FLAG_LATENT ? 0 : values));
+    card_put_pool(&o[CARD_WEIGHT], "weight", d->weight, d, e);
     if (!e) return;
     if (e->flags & CARD_FLAG_SINKS) card_put_operand(&o[CARD_E_SRC], "E.src (sinks)", e->src, (uint64_t)d->rows * 4);
     if (e->flags & CARD_FLAG_BIAS)

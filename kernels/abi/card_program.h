@@ -37,15 +37,17 @@
  *                  P2 on turn; aux batch; P1 = factor on sin and cos; INTERLEAVED: pairs (2i, 2i+1), else (i, i + P0/2)
  *   KV_WRITE       key src f32[T][R][C] and value weight f32[T][R][P1] go to their sequence's page; R = KV heads;
  *                  dst pool; aux batch; format = page format; P0 = pages in the pool; P1 = dimensions of a value,
- *                  0: pages of keys only, no weight
+ *                  0: pages of keys only, no weight; P2 = banks over which the pool is dealt (0: 1)
  *   ATTENTION      dst f32[T][R][V] = softmax(P1 * query . keys) values; src = query f32[T][R][C]; R = query heads;
  *                  weight pool; aux batch; format = page format; P0 = pages in the pool; P2 = KV heads; P3 = window in
  *                  tokens (0: none); LATENT: pages of keys only, a value is the first V dimensions of its key (MLA).
- *                  V = E.cols, or C when not EXTENDED. E.P0 = soft-cap of the scores (0: none); E.P1 = chunk in tokens:
- *                  only positions of the token's own chunk are seen (0: none); E.SINKS: E.src = f32[R], one more score a
- *                  head, without a value; E.BIAS: E.weight = f32[R][2 D + 1] added to the scores by distance, position
- *                  seen - own position kept within +-D, D = E.P2; E.SPARSE: E.aux = u32[T][E.P3], the positions seen,
- *                  ascending, then CARD_NO_POSITION (what INDEX writes)
+ *                  V = E.cols, or C when that is 0 or not EXTENDED. E.rows = banks over which the pool is dealt (0, and
+ *                  when not EXTENDED: 1); an extension may be there for them alone, with 0 in all other fields. E.P0 =
+ *                  soft-cap of the scores (0: none); E.P1 = chunk in tokens: only positions of the token's own chunk are
+ *                  seen (0: none); E.SINKS: E.src = f32[R], one more score a head, without a value; E.BIAS: E.weight =
+ *                  f32[R][2 D + 1] added to the scores by distance, position seen - own position kept within +-D, D =
+ *                  E.P2; E.SPARSE: E.aux = u32[T][E.P3], the positions seen, ascending, then CARD_NO_POSITION (what INDEX
+ *                  writes)
  *   ROUTER         dst choice[T][R] = the R best of src f32[T][C] logits, best first, ties to the lower index;
  *                  format = enum card_scoring: a weight is the softmax over C or the sigmoid of its logit; BIAS: aux
  *                  f32[C] is added to the scores for the choice, not for the weights; P1 = groups of experts (0: 1), of
@@ -74,7 +76,7 @@
  *   INDEX          dst u32[T][P3] = the positions below `visible` with the P3 best scores, ascending, then
  *                  CARD_NO_POSITION; score = sum over R heads of E.src f32[T][R] * relu(P1 * query . key); src = query
  *                  f32[T][R][C]; weight pool, keys only, of one KV head; aux batch; format = page format; P0 = pages in
- *                  the pool; always EXTENDED
+ *                  the pool; E.rows = banks over which it is dealt (0: 1); always EXTENDED
  *   SCAN           gated delta rule, token after token: state S[C][P1] of each of R heads: S *= exp(decay); delta =
  *                  (value - S^T key) * beta; S += key delta^T; dst f32[T][R][P1] = S^T query; src = query f32[T][P2][C];
  *                  weight = key f32[T][P2][C]; P2 = key heads, head h has key head h / (R / P2), INTERLEAVED: h % P2;
@@ -91,7 +93,7 @@
  *                  choice[T][P0]; after P2 microseconds the program ends with an error; no dst, no src
  *
  * Fields that an opcode does not name are ignored; unknown flags are refused, on an extension too. Every operand lies
- * inside one allocation, of a dealt matrix what lies in each bank: matrices and mailboxes at multiples of 64, slot tables
+ * inside one allocation, of a dealt matrix or pool what lies in each bank: matrices and mailboxes at multiples of 64, slot tables
  * of 8, matrices of F32 and everything else of 4. dst (and the state pool) overlaps no other operand unless the table says
  * that it may be one, and then it is exactly that.
  * T is at most 4096; for NORM, QUANTIZE, GLU and SCALE, which may see a row for each choice, 256 times as many. The exact

@@ -36,7 +36,7 @@ static struct rule find_rule(const struct hls_step *step)
 {
     HLS_INLINE
     struct rule rule = {.format = step->format, .keys = step->cols, .values = step->cols};
-    if ((step->flags & CARD_FLAG_EXTENDED) != 0) rule.values = step->e_cols;
+    if (step->e_cols != 0) rule.values = step->e_cols;
     rule.latent = (step->flags & CARD_FLAG_LATENT) != 0;
     rule.scale = card_float(step->param[1]);
     rule.cap = card_float(step->e_param[0]);
@@ -277,8 +277,8 @@ attend_pages:
             visit.next = at + 1;
         }
         if (visit.mask == 0) continue;
-        const uint64_t number = hls_load_one(HLS_BANK_ARGS, pages + 4ull * visit.page);
-        const card_addr page = step->weight + number * page_bytes;
+        const uint32_t number = hls_load_one(HLS_BANK_ARGS, pages + 4ull * visit.page);
+        const card_addr page = hls_page_address(step->weight, hls_pool_banks(step), number, page_bytes);
         any_seen = 1;
         load_page(HLS_BANK_ARGS, rule, page + pass->kv_head * key_bytes,
                   page + kv_heads * key_bytes + pass->kv_head * value_bytes, visit.mask, key, value);

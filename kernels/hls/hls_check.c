@@ -2,6 +2,7 @@
 /* The tables that a descriptor reads, held against the card's allocations. */
 #include "kernels/hls/hls_batch.h"
 #include "kernels/hls/hls_engine.h"
+#include "kernels/hls/hls_page.h"
 
 #define RANGES_PER_WORD 4u
 
@@ -222,11 +223,25 @@ indexes:
     return fault;
 }
 
+/* Where the result begins in the bank of `table`; 0 if nothing of it lies there. */
+static card_addr result_start(const struct hls_step *step, card_addr table)
+{
+    HLS_INLINE
+    const uint32_t banks = step->opcode == CARD_OP_KV_WRITE ? hls_pool_banks(step) : 1;
+    const uint32_t k = CARD_ADDR_BANK(table), bank = CARD_ADDR_BANK(step->dst);
+    if (banks <= 1) return k == bank ? step->dst : 0;
+    if (k >= banks) return 0;
+    const uint32_t first = (k + banks - bank) % banks; /* the first page that lies in bank k */
+    const uint64_t page_bytes = card_page_bytes(step->format, step->rows, step->cols, step->param[1]);
+    return first < step->param[0] ? hls_page_address(step->dst, banks, first, page_bytes) : 0;
+}
+
 struct hls_fault hls_check_tables(HLS_BANKS, const struct hls_step *step, const struct hls_word *extents,
                                   uint32_t n_extents)
 {
     HLS_NO_INLINE
     uint64_t bytes;
+    card_addr result;
     switch (step->opcode) {
     case CARD_OP_EXPERT_MATMUL:
     case CARD_OP_AWAIT: return check_slots(HLS_BANK_ARGS, step, extents, n_extents);
@@ -239,7 +254,8 @@ struct hls_fault hls_check_tables(HLS_BANKS, const struct hls_step *step, const 
     case CARD_OP_CONV:
         bytes = bytes_at(extents, n_extents, step->aux);
         /* A table ends where the result begins: what the operation writes must not change numbers already checked. */
-        if (step->dst > step->aux && step->dst - step->aux < bytes) bytes = step->dst - step->aux;
+        result = result_start(step, step->aux);
+        if (result > step->aux && result - step->aux < bytes) bytes = result - step->aux;
         return check_batch(HLS_BANK_ARGS, step, bytes);
     default: return fault_of(HLS_OK, 0, 0);
     }

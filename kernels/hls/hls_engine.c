@@ -37,6 +37,7 @@ static void decode_extension(struct hls_word word, struct hls_step *step)
 {
     HLS_INLINE
     step->e_flags = word.lane[0] >> 16;
+    step->e_rows = word.lane[2];
     step->e_cols = word.lane[3];
     step->e_dst = lanes_u64(word, 4);
     step->e_src = lanes_u64(word, 6);

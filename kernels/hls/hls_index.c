@@ -119,12 +119,13 @@ index_pages:
     for (uint32_t start = 0; start < token.visible; start += CARD_PAGE_TOKENS) {
         HLS_TRIPS(1, 4096)
         const uint32_t page = start / CARD_PAGE_TOKENS, count = hls_min(token.visible - start, CARD_PAGE_TOKENS);
-        const uint64_t number = hls_load_one(HLS_BANK_ARGS, hls_token_pages(step, token) + 4ull * page);
+        const uint32_t number = hls_load_one(HLS_BANK_ARGS, hls_token_pages(step, token) + 4ull * page);
+        const card_addr keys = hls_page_address(step->weight, hls_pool_banks(step), number, page_bytes);
         float sum[CARD_PAGE_TOKENS] = {0};
     index_keys:
         for (uint32_t s = 0; s < count; s++) {
             HLS_TRIPS(1, 32)
-            hls_load_row(HLS_BANK_ARGS, step->format, step->weight + number * page_bytes, step->cols, s, &key[s]);
+            hls_load_row(HLS_BANK_ARGS, step->format, keys, step->cols, s, &key[s]);
         }
     index_passes:
         for (uint32_t first = 0; first < step->rows; first += INDEX_HEADS) {

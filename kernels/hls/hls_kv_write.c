@@ -174,8 +174,8 @@ kv_tokens:
         HLS_TRIPS(1, 4096)
         const struct card_batch_token token = hls_load_token(HLS_BANK_ARGS, step, t);
         const uint32_t p = token.position / CARD_PAGE_TOKENS, slot = token.position % CARD_PAGE_TOKENS;
-        const uint64_t number = hls_load_one(HLS_BANK_ARGS, hls_token_pages(step, token) + 4ull * p);
-        const card_addr page = step->dst + number * page_bytes;
+        const uint32_t number = hls_load_one(HLS_BANK_ARGS, hls_token_pages(step, token) + 4ull * p);
+        const card_addr page = hls_page_address(step->dst, hls_pool_banks(step), number, page_bytes);
     kv_heads:
         for (uint32_t h = 0; h < heads; h++) {
             HLS_TRIPS(1, 128)

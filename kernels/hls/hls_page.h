@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One position of a KV page in every page format: what ATTENTION and INDEX read. */
+/* Where a page of a pool lies, and one position of it in every page format: what ATTENTION and INDEX read. */
 #ifndef SLUICE_HLS_PAGE_H
 #define SLUICE_HLS_PAGE_H
 
@@ -22,6 +22,25 @@ static inline int hls_page_is_integer(uint32_t format)
 {
     HLS_INLINE
     return format == CARD_FORMAT_INT8 || format == CARD_FORMAT_INT4;
+}
+
+/* The banks over which the step's pool is dealt. */
+static inline uint32_t hls_pool_banks(const struct hls_step *step)
+{
+    HLS_INLINE
+    return step->opcode == CARD_OP_KV_WRITE ? step->param[2] : step->e_rows;
+}
+
+/*
+ * Page `number`, of page_bytes, of the pool at `pool`, dealt over `banks` (0: 1); it lies in one bank. As card_tile_bank and
+ * card_tile_offset, with one division of 32 bits: card_check has no pool of more than 2^28 pages.
+ */
+static inline card_addr hls_page_address(card_addr pool, uint32_t banks, uint32_t number, uint64_t page_bytes)
+{
+    HLS_INLINE
+    if (banks <= 1) return pool + number * page_bytes;
+    const uint32_t tile = CARD_ADDR_BANK(pool) + number, row = tile / banks;
+    return CARD_ADDR(tile - row * banks, CARD_ADDR_OFFSET(pool) + row * page_bytes);
 }
 
 /* Groups of 32 that a vector of n dimensions takes. */

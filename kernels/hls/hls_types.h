@@ -44,7 +44,7 @@ struct hls_step {
     uint32_t opcode, format, flags, tokens, rows, cols;
     card_addr dst, src, weight, aux;
     uint32_t param[4];
-    uint32_t e_flags, e_cols;
+    uint32_t e_flags, e_rows, e_cols;
     card_addr e_dst, e_src, e_weight, e_aux;
     uint32_t e_param[4];
 };

@@ -80,11 +80,12 @@ static float score_of(const struct heads *h, const struct query *query, const st
  * queries quantized, for pages of integers. value_dims: V.
  */
 GROUP_OF(32)
-attention(__global const uint *status, OPERAND(dst), OPERAND(src), OPERAND(pool), OPERAND(batch), OPERAND(act),
-          OPERAND(sink), OPERAND(bias), OPERAND(sparse), ulong page_bytes, ulong key_block, ulong value_block,
-          uint tokens, uint heads, uint kv_heads, uint cols, uint value_dims, uint window, uint chunk, uint distance,
-          uint n_sparse, float scale, float cap, uint format, uint flags)
+attention(__global const uint *status, POOL, OPERAND(dst), OPERAND(src), OPERAND(batch), OPERAND(act), OPERAND(sink),
+          OPERAND(bias), OPERAND(sparse), ulong pool_at, ulong page_bytes, ulong key_block, ulong value_block,
+          uint pool_bank, uint pool_banks, uint tokens, uint heads, uint kv_heads, uint cols, uint value_dims,
+          uint window, uint chunk, uint distance, uint n_sparse, float scale, float cap, uint format, uint flags)
 {
+    const struct dealt pool = {pool_at, page_bytes, pool_bank, pool_banks};
     __local float score[CARD_PAGE_TOKENS], weight[CARD_PAGE_TOKENS], acc[1024]; /* CARD_MAX_HEAD_DIM */
     const uint head = get_group_id(0) % heads, token = get_group_id(0) / heads, item = get_local_id(0);
     const struct heads all = {scale, cap, distance};
@@ -110,7 +111,7 @@ attention(__global const uint *status, OPERAND(dst), OPERAND(src), OPERAND(pool)
     for (uint k = item; k < value_dims; k += 32) acc[k] = 0.0f;
     uint page = 0, any = 0;
     for (uint slots = next_page(&walk, &page); slots; slots = next_page(&walk, &page)) {
-        __global const uchar *at = pool_bank + pool_at + pages[page] * page_bytes;
+        __global const uchar *at = page_of(&pool, pages[page], POOL_BANKS);
         const struct block keys = block_of(at + key_at, format, cols);
         const struct block values = block_of(at + value_at, format, flags & FLAG_LATENT ? cols : value_dims);
         any = 1;

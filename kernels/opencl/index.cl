@@ -78,17 +78,17 @@ static void keep_best(__local struct selection *s, struct kept from, struct kept
 /* A descriptor's part that scores need. */
 struct indexer {
     __global const float *src, *weight;
-    __global const uchar *act, *pool;
+    __global const uchar *act;
     __global const uint *pages;
-    ulong page_bytes;
+    struct dealt pool;
     uint rows, heads, cols, format;
     float scale;
 };
 
-static float index_score(const struct indexer *x, uint token, uint position)
+static float index_score(const struct indexer *x, uint token, uint position, POOL)
 {
-    const struct block keys =
-        block_of(x->pool + x->pages[position / CARD_PAGE_TOKENS] * x->page_bytes, x->format, x->cols);
+    __global const uchar *page = page_of(&x->pool, x->pages[position / CARD_PAGE_TOKENS], POOL_BANKS);
+    const struct block keys = block_of(page, x->format, x->cols);
     float sum = 0.0f;
     for (uint h = 0; h < x->heads; h++) {
         const size_t row = (size_t)token * x->heads + h;
@@ -101,9 +101,9 @@ static float index_score(const struct indexer *x, uint token, uint position)
 
 /* One group of 128 items a token, from token `first` on; lists: 4 (most + INDEX_CHUNK) words for each group. */
 GROUP_OF(128)
-index_positions(__global const uint *status, OPERAND(dst), OPERAND(src), OPERAND(pool), OPERAND(batch), OPERAND(act),
-                OPERAND(weight), OPERAND(lists), ulong page_bytes, uint first, uint tokens, uint heads, uint cols,
-                uint most, float scale, uint format)
+index_positions(__global const uint *status, POOL, OPERAND(dst), OPERAND(src), OPERAND(batch), OPERAND(act),
+                OPERAND(weight), OPERAND(lists), ulong pool_at, ulong page_bytes, uint pool_bank, uint pool_banks,
+                uint first, uint tokens, uint heads, uint cols, uint most, float scale, uint format)
 {
     __local struct selection selection;
     const uint item = get_local_id(0), token = first + (uint)get_group_id(0), room = most + INDEX_CHUNK;
@@ -113,9 +113,8 @@ index_positions(__global const uint *status, OPERAND(dst), OPERAND(src), OPERAND
     const struct indexer x = {AT(const float, src_bank, src_at),
                               AT(const float, weight_bank, weight_at),
                               act_bank + act_at,
-                              pool_bank + pool_at,
                               batch + BATCH_WORDS * (size_t)tokens + entry.y,
-                              page_bytes,
+                              {pool_at, page_bytes, pool_bank, pool_banks},
                               tokens * heads,
                               heads,
                               cols,
@@ -127,7 +126,7 @@ index_positions(__global const uint *status, OPERAND(dst), OPERAND(src), OPERAND
     for (uint start = 0; start < entry.z; start += INDEX_CHUNK) {
         const uint more = min(entry.z - start, INDEX_CHUNK);
         for (uint i = item; i < more; i += INDEXERS) {
-            now.key[n + i] = order_of(index_score(&x, token, start + i));
+            now.key[n + i] = order_of(index_score(&x, token, start + i, POOL_BANKS));
             now.position[n + i] = start + i;
         }
         barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);

@@ -6,6 +6,60 @@
 #define LARGEST_HALF 0x477fe000u /* bits of 65504 */
 #define HALF_NAN 0x7e00u
 
+/*
+ * The memory of a pool that may be dealt over banks: a kernel takes all that a card can have, as a page lies in any of
+ * them; banks that the pool does not have are whatever memory. Named by bank number in two octal digits. Their 512 bytes and
+ * the other arguments stay below the 1024 that every device takes (CL_DEVICE_MAX_PARAMETER_SIZE).
+ */
+#define POOL_8(what, a) what(a, 0), what(a, 1), what(a, 2), what(a, 3), what(a, 4), what(a, 5), what(a, 6), what(a, 7)
+#define POOL_64(what)                                                                                                  \
+    POOL_8(what, 0), POOL_8(what, 1), POOL_8(what, 2), POOL_8(what, 3), POOL_8(what, 4), POOL_8(what, 5),              \
+        POOL_8(what, 6), POOL_8(what, 7)
+#define POOL_PARAMETER(a, b) BANK pool##a##b
+#define POOL_NAME(a, b) pool##a##b
+#define POOL POOL_64(POOL_PARAMETER)
+#define POOL_BANKS POOL_64(POOL_NAME)
+
+/* Where a pool begins and how it is dealt. */
+struct dealt {
+    ulong offset, page_bytes;
+    uint bank, banks; /* bank: of its first page */
+};
+
+/* The start of a page. */
+static BANK page_of(const struct dealt *pool, uint page, POOL)
+{
+    const ulong at = card_tile_offset(pool->bank, pool->offset, page, pool->banks, pool->page_bytes);
+#define POOL_CASE(a, b)                                                                                                \
+    case 0##a##b: return pool##a##b + at
+#define POOL_CASES(a)                                                                                                  \
+    POOL_CASE(a, 0);                                                                                                   \
+    POOL_CASE(a, 1);                                                                                                   \
+    POOL_CASE(a, 2);                                                                                                   \
+    POOL_CASE(a, 3);                                                                                                   \
+    POOL_CASE(a, 4);                                                                                                   \
+    POOL_CASE(a, 5);                                                                                                   \
+    POOL_CASE(a, 6);                                                                                                   \
+    POOL_CASE(a, 7)
+    switch (card_tile_bank(pool->bank, page, pool->banks)) {
+        POOL_CASES(1);
+        POOL_CASES(2);
+        POOL_CASES(3);
+        POOL_CASES(4);
+        POOL_CASES(5);
+        POOL_CASES(6);
+        POOL_CASES(7);
+        POOL_CASE(0, 1);
+        POOL_CASE(0, 2);
+        POOL_CASE(0, 3);
+        POOL_CASE(0, 4);
+        POOL_CASE(0, 5);
+        POOL_CASE(0, 6);
+        POOL_CASE(0, 7);
+    default: return pool00 + at;
+    }
+}
+
 /* A block of vectors: one KV head's keys or values of a page. */
 struct block {
     __global const uchar *at;
@@ -207,9 +261,11 @@ static ulong place_of(__global const uint *batch, uint tokens, uint t)
  * writes it, as if they were written in the order of the batch.
  */
 GROUP_OF(64)
-kv_write(__global const uint *status, OPERAND(pool), OPERAND(key), OPERAND(value), OPERAND(batch), ulong page_bytes,
-         ulong key_block, ulong value_block, uint tokens, uint heads, uint key_dims, uint value_dims, uint format)
+kv_write(__global const uint *status, POOL, OPERAND(key), OPERAND(value), OPERAND(batch), ulong pool_at,
+         ulong page_bytes, ulong key_block, ulong value_block, uint pool_bank, uint pool_banks, uint tokens, uint heads,
+         uint key_dims, uint value_dims, uint format)
 {
+    const struct dealt pool = {pool_at, page_bytes, pool_bank, pool_banks};
     __local uint later;
     const int runs = !status[STATUS_FAILED];
     const uint token = (uint)get_group_id(0), item = get_local_id(0);
@@ -224,7 +280,7 @@ kv_write(__global const uint *status, OPERAND(pool), OPERAND(key), OPERAND(value
     barrier(CLK_LOCAL_MEM_FENCE);
     const uint key_groups = (key_dims + 31) / 32, value_groups = (value_dims + 31) / 32;
     const uint groups = key_groups + value_groups, all = runs && !later ? heads * groups : 0;
-    BANK page = pool_bank + pool_at + place / CARD_PAGE_TOKENS * page_bytes;
+    BANK page = page_of(&pool, (uint)(place / CARD_PAGE_TOKENS), POOL_BANKS);
     const uint slot = (uint)(place % CARD_PAGE_TOKENS);
     for (uint i = item; i < all; i += 64) {
         const uint head = i / groups, g = i % groups;

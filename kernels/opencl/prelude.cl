@@ -4,7 +4,7 @@
  * order of host/card/opencl_source.S. OpenCL C 1.2, little-endian, no extension.
  *
  * Every kernel of an operation begins with the program's status (16 words, host/card/opencl.h): when a table has lied
- * nothing after it runs. Then come the operands, a bank and a byte offset in it, then 64-bit numbers, then 32-bit ones.
+ * nothing after it runs. Then come the banks of a page pool (pages.cl) and the operands, a bank and a byte offset in it, then 64-bit numbers, then 32-bit ones.
  * Kernels with barriers never return before the last one, not even all items alike: PoCL 3.1 then repeats what follows
  * the last barrier. They run over nothing instead.
  *

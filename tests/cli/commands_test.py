@@ -17,7 +17,7 @@ SLUICE = str(pathlib.Path(sys.argv[1]).resolve())
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEMO = str(ROOT / "host/model/demo/demo.gguf")
 MODELS = ROOT / "tests/fixtures/models"
-COMMANDS = ["run", "serve", "inspect", "tokenize", "detokenize", "logits", "eval", "bench", "cards"]
+COMMANDS = ["run", "serve", "inspect", "tokenize", "detokenize", "template", "logits", "eval", "bench", "cards", "plan"]
 TESTS = []
 
 
@@ -72,6 +72,30 @@ def wrong_usage_is_2():
         refused(2, command, "--nonsense", words=[command, "--nonsense"])
     refused(2, "run", "-p", "x", "--temperature", "hot", words=["--temperature", "hot"])
     refused(2, "run", "-p", "x", "--threads", "0", words=["--threads"])
+
+
+@test
+def template_renders_a_file_or_a_models_own():
+    with tempfile.TemporaryDirectory() as folder:
+        variables, template = os.path.join(folder, "vars.json"), os.path.join(folder, "t.jinja")
+        pathlib.Path(variables).write_text(json.dumps({"messages": [{"role": "user", "content": "Grüße"}], "add_generation_prompt": True}))
+        own = "<|im_start|>user\nGrüße<|im_end|>\n<|im_start|>assistant\n"
+        assert done("template", "--input", variables).stdout == own == done("template", DEMO, "--input", variables).stdout
+        pathlib.Path(template).write_text("{{ messages[0].content | upper }} {{ strftime_now('%d.%m.%Y') }}\n\n")
+        out = done("template", "--template-file", template, "--input", variables, "--now", "2026-01-15T12:00:00").stdout
+        assert out == "GRÜSSE 15.01.2026\n", out
+        pathlib.Path(template).write_text("ok\n  {{ messages.nothing.at_all }}")
+        refused(1, "template", "--template-file", template, "--input", variables, words=["line 2", "column", "nothing"])
+        pathlib.Path(template).write_text("{% for %}")
+        refused(1, "template", "--template-file", template, "--input", variables, words=["t.jinja", "line 1"])
+        pathlib.Path(template).write_text("{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}")
+        refused(1, "template", "--template-file", template, "--input", variables, words=["too much"])
+        refused(1, "template", "--input", variables, "--now", "yesterday", words=["yesterday"])
+        refused(1, "template", "--input", os.path.join(folder, "none.json"), words=["none.json"])
+        pathlib.Path(variables).write_text("[1]")
+        refused(1, "template", "--input", variables, words=["vars.json"])
+        refused(2, "template", words=["--input"])
+        refused(2, "template", DEMO, "--template-file", template, "--input", variables, words=["--template-file"])
 
 
 @test
@@ -264,6 +288,24 @@ def bench_prints_json_lines():
         for key in ("name", "model", "file_sha256", "card", "threads", "batch", "tokens_per_s_wall", "tokens_per_s_virtual", "j_per_token", "revision"):
             assert key in line, key
         assert line["tokens_per_s_wall"] > 0
+
+
+@test
+def a_killed_command_leaves_a_trace_that_parses():
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "trace.json")
+        command = [SLUICE, "bench", "-p", "0", "-n", "64", "-r", "1000", "--no-hash", "--card", "sim:u55c", "--trace", path]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        while process.poll() is None and not (os.path.exists(path) and os.path.getsize(path) > 300_000):
+            time.sleep(0.05)
+        process.kill()
+        process.wait()
+        assert process.returncode == -9, process.returncode
+        events = json.loads(pathlib.Path(path).read_text())["traceEvents"]
+        lanes = {event["args"].get("name", "") for event in events if event["ph"] == "M"}
+        assert {"host to card", "card to host", "matmul array", "attention unit", "vector unit", "dispatcher", "host"} < lanes, lanes
+        assert any(name.startswith("channel") for name in lanes) and any(name.startswith("expert slot ") for name in lanes), lanes
+        assert any({"token", "layer", "expert"} <= event["args"].keys() for event in events)
 
 
 @test

@@ -17,7 +17,7 @@
 #include <time.h>
 
 #define ARENA_BYTES (5u << 20)
-#define DEALT_BYTES (1u << 20) /* in each bank */
+#define DEALT_BYTES (4u << 20) /* in each bank */
 #define BANKS 4u
 
 struct both {
@@ -140,14 +140,13 @@ static inline card_addr take_matrix(struct both *both, unsigned format, uint32_t
     return address;
 }
 
-/* A matrix of the image, dealt over banks (1 to BANKS) on both cards; where its first tile lies. */
-static inline card_addr deal(struct both *both, card_addr matrix, unsigned format, uint32_t rows, uint32_t cols,
-                             uint32_t banks)
+/* Bytes of the image, in tiles or pages of tile_bytes dealt over banks (1 to BANKS) on both cards; where the first lies. */
+static inline card_addr deal_tiles(struct both *both, card_addr first, uint64_t bytes, uint64_t tile_bytes,
+                                   uint32_t align, uint32_t banks)
 {
-    const uint64_t tile_bytes = card_tile_bytes(format, cols), tiles = (rows + CARD_TILE_ROWS - 1) / CARD_TILE_ROWS;
-    const uint64_t bytes = card_matrix_bytes(format, rows, cols);
+    const uint64_t tiles = (bytes + tile_bytes - 1) / tile_bytes;
     const uint32_t bank = draw(both, banks);
-    both->dealt_used += format == CARD_FORMAT_F32 ? 4 * draw(both, 16) : 64 * draw(both, 4);
+    both->dealt_used += align * draw(both, align < 64 ? 16 : 4);
     const uint64_t offset = both->dealt + both->dealt_used;
     both->dealt_used = card_round_up(both->dealt_used + ((tiles + bank) / banks + 1) * tile_bytes, 64);
     assert_true(both->dealt_used <= DEALT_BYTES);
@@ -156,12 +155,20 @@ static inline card_addr deal(struct both *both, card_addr matrix, unsigned forma
         const uint64_t left = bytes - t * tile_bytes, n = left < tile_bytes ? left : tile_bytes; /* F32: rows left */
         const card_addr to =
             CARD_ADDR(card_tile_bank(bank, t, banks), card_tile_offset(bank, offset, t, banks, tile_bytes));
-        const uint8_t *from = image_at(both, matrix) + t * tile_bytes;
+        const uint8_t *from = image_at(both, first) + t * tile_bytes;
         int rc = card_write(both->sim, to, from, n, NULL, 0, NULL, &err);
         if (!rc) rc = card_write(both->hls, to, from, n, NULL, 0, NULL, &err);
         if (rc) fail_msg("%s", err.text);
     }
     return CARD_ADDR(bank, offset);
+}
+
+/* The same of a matrix. */
+static inline card_addr deal(struct both *both, card_addr matrix, unsigned format, uint32_t rows, uint32_t cols,
+                             uint32_t banks)
+{
+    return deal_tiles(both, matrix, card_matrix_bytes(format, rows, cols), card_tile_bytes(format, cols),
+                      format == CARD_FORMAT_F32 ? 4 : 64, banks);
 }
 
 /* Puts the image on both cards, and starts the next one. */

@@ -2,8 +2,8 @@
 /*
  * KV_WRITE and ATTENTION: HLS C against the simulator, bit for bit, in every page format. Positions at the borders of
  * pages, windows and chunks, lists of positions, sinks, caps and biases, groups of query heads past one pass (16), MLA,
- * head sizes with odd tails, halves at odd addresses, nothing seen, infinities, NaN and numbers at the border of the
- * subnormals.
+ * head sizes with odd tails, halves at odd addresses, pools dealt over banks, nothing seen, infinities, NaN and numbers at
+ * the border of the subnormals.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -47,6 +47,7 @@ static void compare_kv_write(const struct card_descriptor *d)
     both_upload(&both);
     assert_int_equal(both_run(&both, name, d, 1), 0);
     assert_same_memory(&both, name, d->dst, PAGES * card_page_bytes(d->format, d->rows, d->cols, d->param[1]) / 4);
+    assert_same_when_dealt(&both, name, d, 1, 0);
 }
 
 static void kv_write(void **state)
@@ -227,8 +228,9 @@ static void run_attention(const struct shape *shape, const struct card_descripto
              (double)shape->cap, shape->latent, shape->sinks, shape->biased, shape->reach, shape->listed);
     both_upload(&both);
     assert_int_equal(both_run(&both, name, d, n), 0);
-    assert_same_memory(&both, name, d->dst,
-                       (uint64_t)d->tokens * d->rows * (shape->values ? shape->values : shape->keys));
+    const uint64_t n_floats = (uint64_t)d->tokens * d->rows * (shape->values ? shape->values : shape->keys);
+    assert_same_memory(&both, name, d->dst, n_floats);
+    assert_same_when_dealt(&both, name, d, n, 4 * n_floats);
 }
 
 static void compare_attention(const struct shape *shape)

@@ -59,6 +59,7 @@ static void compare_index(const struct card_descriptor d[2])
     both_upload(&both);
     assert_int_equal(both_run(&both, name, d, 2), 0);
     assert_same_memory(&both, name, d->dst, (uint64_t)d->tokens * d->param[3]);
+    assert_same_when_dealt(&both, name, d, 2, 4ull * d->tokens * d->param[3]);
 }
 
 static void index_lists(void **state)

@@ -77,7 +77,7 @@ static void view_case(unsigned opcode, struct batch batch, struct view view, con
     both.used += opcode == CARD_OP_KV_WRITE ? pool_bytes : 2 * HEADS * COLS * 4;
     d->param[0] = opcode == CARD_OP_ROPE ? COLS : PAGES;
     d->param[1] = opcode == CARD_OP_KV_WRITE ? COLS : bits_of_float(1);
-    d->param[2] = opcode == CARD_OP_ROPE ? 0 : KV_HEADS;
+    d->param[2] = opcode == CARD_OP_ATTENTION ? KV_HEADS : 0;
     d->param[3] = index ? 5 : view.window;
     assert_fails_alike(d, extended ? 2 : 1, says);
 }
@@ -85,6 +85,43 @@ static void view_case(unsigned opcode, struct batch batch, struct view view, con
 static void batch_case(unsigned opcode, struct batch batch, const char *says)
 {
     view_case(opcode, batch, (struct view){0}, says);
+}
+
+#ifdef hls_card_ops
+#define PAGE_ENTRY_OF_TOKEN_1 "token 1: page entry"
+#else
+#define PAGE_ENTRY_OF_TOKEN_1 "status 3, item 1"
+#endif
+
+/* A pool over three banks, a page in each, right behind a table that lies in one of them. */
+static void a_table_ends_where_a_dealt_pool_begins(void **state)
+{
+    (void)state;
+    struct batch batch = {.token = {{.position = 0}, {.position = 1}}};
+    struct card_descriptor d = {.opcode = CARD_OP_KV_WRITE, .format = CARD_FORMAT_F16, .tokens = 2, .rows = KV_HEADS};
+    d.cols = COLS;
+    d.param[0] = PAGES;
+    d.param[1] = COLS;
+    d.param[2] = 3;
+    d.dst = CARD_ADDR(0, both.dealt + sizeof batch);
+    d.src = d.weight = take_floats(&both, 2 * KV_HEADS * COLS, 0);
+    both_upload(&both);
+    for (uint32_t bank = 0; bank < 3; bank++) {
+        d.aux = CARD_ADDR(bank, both.dealt);
+        for (uint32_t last = 3; last <= 4; last++) { /* the table has 4 entries */
+            struct error err = {0};
+            batch.token[1].first_page = last;
+            int rc = card_write(both.sim, d.aux, &batch, sizeof batch, NULL, 0, NULL, &err);
+            if (!rc) rc = card_write(both.hls, d.aux, &batch, sizeof batch, NULL, 0, NULL, &err);
+            if (rc) fail_msg("%s", err.text);
+            struct error sim = {0}, hls = {0};
+            const int want = last == 3 ? 0 : ERROR_CARD;
+            assert_int_equal(card_submit(both.sim, &d, 1, NULL, 0, NULL, &sim), want);
+            assert_int_equal(card_submit(both.hls, &d, 1, NULL, 0, NULL, &hls), want);
+            if (want) assert_non_null(strstr(sim.text, "token 1: page entry"));
+            if (want) assert_non_null(strstr(hls.text, PAGE_ENTRY_OF_TOKEN_1));
+        }
+    }
 }
 
 /* Every token sees up to itself. */
@@ -398,6 +435,7 @@ static int close_both(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_table_ends_where_a_dealt_pool_begins),
         cmocka_unit_test(lying_batch_tables),
         cmocka_unit_test(what_is_seen_is_checked),
         cmocka_unit_test(lying_lists),

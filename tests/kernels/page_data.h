@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Batch tables and KV pages for tests: sequences of up to PAGE_POSITIONS positions in pages of every format. */
+/*
+ * Batch tables and KV pages for tests: sequences of up to PAGE_POSITIONS positions in pages of every format. What ran over
+ * a pool in one piece is run again over the same pool dealt over banks.
+ */
 #ifndef SLUICE_TEST_PAGE_DATA_H
 #define SLUICE_TEST_PAGE_DATA_H
 
+#include "kernels/abi/card_operands.h"
 #include "tests/kernels/both_cards.h"
 
 enum { PAGES = 12, MAX_TOKENS = 33, PAGE_ENTRIES = 40, PAGE_POSITIONS = 160, STATES = 5 };
@@ -88,6 +92,61 @@ static inline card_addr take_pool(struct both *both, unsigned format, uint32_t k
         }
     }
     return pool;
+}
+
+/* ---- dealt pools ---- */
+
+static inline void read_both(struct both *both, int hls, void *to, card_addr from, uint64_t bytes)
+{
+    struct error err = {0};
+    if (card_read(hls ? both->hls : both->sim, to, from, bytes, NULL, 0, NULL, &err)) fail_msg("%s", err.text);
+}
+
+/* The pool at `first` as both cards have it, page after page, is `want`. */
+static inline void assert_same_pool(struct both *both, const char *what, card_addr first, uint32_t banks,
+                                    uint64_t page_bytes, const uint8_t *want)
+{
+    const uint32_t bank = CARD_ADDR_BANK(first);
+    uint8_t *page = malloc(page_bytes);
+    for (uint32_t i = 0; i < 2 * PAGES; i++) {
+        const uint32_t p = i / 2;
+        const uint64_t offset = card_tile_offset(bank, CARD_ADDR_OFFSET(first), p, banks, page_bytes);
+        read_both(both, i % 2, page, CARD_ADDR(card_tile_bank(bank, p, banks), offset), page_bytes);
+        if (memcmp(page, want + p * page_bytes, page_bytes))
+            fail_msg("%s: page %u over %u banks on card %u: other bytes", what, p, banks, i % 2);
+    }
+    free(page);
+}
+
+/*
+ * After d[n], KV_WRITE, ATTENTION or INDEX of the uploaded image, ran on both: run on its pool dealt over 1 to BANKS banks
+ * it gives the same bits. result_bytes: of what is read at dst, but for KV_WRITE.
+ */
+static inline void assert_same_when_dealt(struct both *both, const char *what, const struct card_descriptor *d,
+                                          unsigned n, uint64_t result_bytes)
+{
+    const int writes = d->opcode == CARD_OP_KV_WRITE;
+    struct card_descriptor dealt[2] = {d[0], {.opcode = CARD_OP_EXTENSION}};
+    if (n == 2) dealt[1] = d[1];
+    const uint64_t page_bytes = card_pool_page_bytes(d, n == 2 ? &d[1] : NULL);
+    const uint32_t banks = 1 + draw(both, BANKS);
+    const uint64_t bytes = writes ? PAGES * page_bytes : result_bytes;
+    uint8_t *want = malloc(bytes), *got = malloc(bytes);
+    read_both(both, 0, want, d->dst, bytes);
+    both->dealt_used = 0;
+    const card_addr pool = deal_tiles(both, writes ? d->dst : d->weight, PAGES * page_bytes, page_bytes, 4, banks);
+    *(writes ? &dealt[0].dst : &dealt[0].weight) = pool;
+    *(writes ? &dealt[0].param[2] : &dealt[1].rows) = banks;
+    if (!writes) dealt[0].flags |= CARD_FLAG_EXTENDED;
+    assert_int_equal(both_run(both, what, dealt, writes ? 1 : 2), 0);
+    if (writes) assert_same_pool(both, what, pool, banks, page_bytes, want);
+    for (int hls = 0; hls < 2 && !writes; hls++) {
+        read_both(both, hls, got, d->dst, bytes);
+        if (memcmp(got, want, bytes)) fail_msg("%s: over %u banks on card %d: other bits", what, banks, hls);
+    }
+    assert_same_memory(both, what, d->dst, 0);
+    free(want);
+    free(got);
 }
 
 #endif

@@ -13,18 +13,29 @@ ARROWS = {
     "kernels/abi": set(),
     "kernels/hls": {"kernels/abi"},
     "host/base": set(),
-    "sim": {"kernels/abi"},
+    "bitstreams/profiles": {"kernels/abi"},
+    "sim": {"kernels/abi", "bitstreams/profiles"},
     "driver": set(),
-    "host/card": {"kernels/abi", "sim"},
+    "host/card": {"kernels/abi", "sim", "bitstreams/profiles"},
     "host/model": {"kernels/abi", "host/card"},
     "host/model/families": {"kernels/abi", "host/card", "host/model"},
+    "host/plan": {"kernels/abi", "host/card", "host/model", "host/text", "bitstreams/profiles"},
     "host/text": {"host/model"},
     "host/experts": {"kernels/abi", "host/card", "host/model"},
     "host/engine": {"kernels/abi", "host/card", "host/model", "host/text", "host/experts"},
     "host/serve": {"host/card", "host/model", "host/text", "host/experts", "host/engine"},
-    "host/cli": {"kernels/abi", "host/card", "host/model", "host/text", "host/experts", "host/engine", "host/serve", "driver"},
+    "host/cli": {"kernels/abi", "host/card", "host/model", "host/text", "host/experts", "host/engine", "host/serve", "host/plan", "driver", "bitstreams/profiles", "sim"},
 }
 FORBIDDEN = re.compile(r"\b(strcpy|strcat|sprintf|vsprintf|strtok|atoi|atol|atof|gets|alloca|system)\s*\(")
+# Where time is virtual on a card that keeps a clock, and the places in it that may read a wall clock all the same.
+VIRTUAL_TIME = {"sim", "host/experts", "host/engine", "host/model", "host/text", "host/plan"}
+WALL_CLOCK = re.compile(r"\b(clock_gettime|clock_nanosleep|gettimeofday|time|times|clock|ftime|timespec_get|getrusage|nanosleep|usleep|sleep|"
+                        r"\w*timedwait|\w*clockwait|\w*rdtscp?|__builtin_readcyclecounter|event_base_gettime\w*|evutil_gettime\w*|seconds_now)\(")
+WALL_CLOCK_PLACES = {
+    "host/text/jinja.c",  # the day that a chat template writes into a prompt (strftime_now)
+    "host/engine/engine_clock.c",  # arrivals, and all times on a card without a clock
+    "sim/mailbox.c",  # how long a program waits for a thread of the host that may have died: ends a run, times nothing
+}
 LEAVES = re.compile(r"\b(exit|_exit|abort|quick_exit)\s*\(")
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 MACHINE_PATH = re.compile(r"(^|[^A-Za-z0-9_.])/(work|farm|root|home)/")
@@ -65,6 +76,8 @@ def check_source(path, lines, report):
             code = re.sub(r'"(\\.|[^"\\])*"', '""', line).split("//")[0]
             if FORBIDDEN.search(code):
                 report(path, number, "forbidden function: " + code.strip())
+            if folder_of(path) in VIRTUAL_TIME and path.relative_to(ROOT).as_posix() not in WALL_CLOCK_PLACES and WALL_CLOCK.search(code):
+                report(path, number, "wall clock where time is virtual (host/engine/engine_clock.h): " + code.strip())
             if library and LEAVES.search(code) and not code.lstrip().startswith("*"):
                 report(path, number, "library code does not leave the process")
             if len(line.expandtabs()) > 140:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The logits of whole models are the same bytes on every card, alone and in batches of 2, 7, 16 and 64, with any chunk, 1
 and 2 threads, with the prefix from the cache, and for KV pages of each format; and on the simulated card with the tile
-kernels of each instruction set.
+kernels of each instruction set, and with matrices and page pools dealt over 1, 2, 4 and 32 banks.
 
 usage: same_bits.py SLUICE [--cards sim,opencl] [MODEL ...]     (no MODEL: every file of tests/fixtures/models, the demo model)
 
@@ -24,6 +24,9 @@ OTHER_WAYS = [[], ["--chunk", "7"], ["--chunk", "1"], ["--beside", "6"], ["--cac
 # Tile kernels of the simulated card: only matrix products differ.
 SIMD = ["generic", "neon"] if platform.machine() in ("aarch64", "arm64") else ["generic", "avx2", "avx512"]
 SIMD_WAYS = [[], ["--beside", "6"], ["--chunk", "1"]]
+# Banks of the simulated card: matrices and KV pages are dealt over them.
+BANKS = ["sim:banks=1", "sim:banks=2", "sim:banks=4", "sim:banks=32"]
+BANK_WAYS = [[], ["--chunk", "7", "--beside", "3"], ["--cached"]]
 KV_FORMATS = [[], ["--kv", "int8"], ["--kv", "int4"]]
 TOKENS = ",".join(str((i * 37 + 5) % 200) for i in range(75))
 
@@ -59,6 +62,7 @@ def compare(sluice, model, cards, simd):
         ways = [(cards[0], way) for way in (FIRST_WAYS if not kv else OTHER_WAYS[1:])]
         ways += [(card, way) for card in cards[1:] for way in (OTHER_WAYS if not kv else OTHER_WAYS[:2])]
         ways += [(card, way) for card in simd for way in SIMD_WAYS if not kv]
+        ways += [(card, way) for card in BANKS for way in BANK_WAYS if cards[0] == "sim"]
         for card, way in ways:
             n += 1
             if logits(sluice, model, card, kv + way) != want:

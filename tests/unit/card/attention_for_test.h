@@ -21,6 +21,7 @@ struct attention_case {
     unsigned format, features;
     uint32_t heads, kv_heads, key_dims, value_dims, length, queries;
     uint32_t window, chunk, reach, n_sparse;
+    uint32_t banks; /* over which the pool is dealt; 0: it is not */
     float scale, cap;
     struct paged pages;
     struct card_batch_token *batch; /* of the queries, and the sequence's pages */
@@ -82,7 +83,7 @@ static inline void case_run(struct card *card, const struct attention_case *c, c
     memcpy(batch, c->batch + first, table);
     memcpy(batch + table, c->batch + c->queries, c->pages.pages * 4);
     struct card_descriptor d[2] = {{.opcode = CARD_OP_ATTENTION, .format = (uint8_t)c->format, .tokens = n},
-                                   {.opcode = CARD_OP_EXTENSION, .cols = c->value_dims}};
+                                   {.opcode = CARD_OP_EXTENSION, .rows = c->banks, .cols = c->value_dims}};
     d[0].flags = (uint16_t)(CARD_FLAG_EXTENDED | (c->features & LATENT ? CARD_FLAG_LATENT : 0));
     d[0].rows = c->heads;
     d[0].cols = c->key_dims;

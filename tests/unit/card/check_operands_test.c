@@ -349,6 +349,101 @@ static void a_dealt_matrix_of_floats_takes_whole_tiles(void **state)
     assert_refused(&pair, "weight: 544 bytes at");
 }
 
+/* A pool of four pages at `address`, dealt over banks. */
+static struct test_pair dealt_pool(unsigned opcode, card_addr address, uint32_t banks)
+{
+    struct test_pair pair = good_pair(opcode);
+    if (opcode == CARD_OP_INDEX) pair.d.cols = 32; /* pages of 2048 bytes; the others have 1792 */
+    *address_of(&pair, opcode == CARD_OP_KV_WRITE ? DST : WEIGHT) = address;
+    *(opcode == CARD_OP_KV_WRITE ? &pair.d.param[2] : &pair.e.rows) = banks;
+    return pair;
+}
+
+static void pass_pool(unsigned opcode, card_addr address, uint32_t banks)
+{
+    const struct test_pair pair = dealt_pool(opcode, address, banks);
+    assert_passes(&pair);
+}
+
+static void refuse_pool(unsigned opcode, card_addr address, uint32_t banks, const char *what)
+{
+    const struct test_pair pair = dealt_pool(opcode, address, banks);
+    char says[160];
+    snprintf(says, sizeof says, "(%s): %s: %s", card_opcode_name(opcode), opcode == CARD_OP_KV_WRITE ? "dst" : "weight",
+             what);
+    assert_refused(&pair, says);
+}
+
+/* As test_extent, but bank 3, the last, lacks the last 4 bytes before SMALL. */
+static uint64_t short_last_bank(const void *context, card_addr address)
+{
+    const uint64_t left = test_extent(context, address);
+    if (CARD_ADDR_BANK(address) != 3 || CARD_ADDR_OFFSET(address) / MIB != 8) return left;
+    return left > 4 ? left - 4 : 0;
+}
+
+static void every_part_of_a_dealt_pool_is_checked(void **state)
+{
+    (void)state;
+    static const unsigned opcodes[] = {CARD_OP_KV_WRITE, CARD_OP_ATTENTION, CARD_OP_INDEX};
+    const uint64_t end = 9 * MIB; /* what follows, SMALL, holds no page */
+    for (size_t i = 0; i < 3; i++) {
+        const unsigned opcode = opcodes[i], page = opcode == CARD_OP_INDEX ? 2048 : 1792;
+        char says[120];
+        /* From bank 1 of three: pages 0 and 3 in bank 1, page 1 in bank 2, page 2 in bank 0, one page further. */
+        pass_pool(opcode, CARD_ADDR(1, end - 2 * page), 3);
+        snprintf(says, sizeof says, "%u bytes at bank 0 offset 0x%llx end outside their allocation", page,
+                 (unsigned long long)(end - page + 4));
+        refuse_pool(opcode, CARD_ADDR(1, end - 2 * page + 4), 3, says); /* bank 0 is looked at first */
+        refuse_pool(opcode, CARD_ADDR(3, 3 * MIB), 3, "bank 3 is not among the 3 over which it is dealt");
+        refuse_pool(opcode, CARD_ADDR(4, 3 * MIB), 4, "bank 4 is not among the 4 over which it is dealt");
+        refuse_pool(opcode, CARD_ADDR(2, 3 * MIB + 2), 3, "bank 2 offset 0x300002 is no multiple of 4");
+        refuse_pool(opcode, CARD_ADDR(2, CARD_ADDR_OFFSET(UINT64_MAX) - 3), 3, ""); /* page 1: past all offsets */
+        refuse_pool(opcode, CARD_ADDR(0, end - page), 1, "");                       /* in one piece it is longer */
+        /* A page in each of four banks, of which the last has 4 bytes less. */
+        struct card_check_limits limits = test_limits;
+        const struct test_pair pair = dealt_pool(opcode, CARD_ADDR(0, end - page), 4);
+        struct card_descriptor program[2];
+        struct error err = {0};
+        const unsigned n = put_pair(program, &pair);
+        assert_passes(&pair);
+        limits.extent = short_last_bank;
+        assert_int_equal(card_check(program, n, &limits, &err), ERROR_BAD_ARGUMENT);
+        snprintf(says, sizeof says, "%u bytes at bank 3 offset 0x%llx end outside their allocation", page,
+                 (unsigned long long)(end - page));
+        assert_non_null(strstr(err.text, says));
+        program[0].param[0] = 3; /* which then has no page */
+        assert_int_equal(card_check(program, n, &limits, &err), 0);
+    }
+}
+
+/* What KV_WRITE writes overlaps nothing in any bank. */
+static void what_is_dealt_and_written_overlaps_nothing(void **state)
+{
+    (void)state;
+    const uint64_t at = 3 * MIB + 8192;
+    struct test_pair pair = dealt_pool(CARD_OP_KV_WRITE, CARD_ADDR(1, at), 3);
+    static const struct {
+        unsigned bank, begin, end;
+    } parts[] = {{1, 0, 3584}, {2, 0, 1792}, {0, 1792, 3584}};
+    for (size_t i = 0; i < 3; i++) {
+        pair.d.weight = G;
+        pair.d.src = CARD_ADDR(parts[i].bank, at + parts[i].end);
+        assert_passes(&pair);
+        pair.d.src -= 4;
+        assert_refused(&pair, "dst: overlaps src");
+        pair.d.src = CARD_ADDR(parts[i].bank, at + parts[i].begin - 124); /* 128 bytes */
+        assert_refused(&pair, "dst: overlaps src");
+        pair.d.src -= 4;
+        assert_passes(&pair);
+        pair.d.src = B;
+        pair.d.weight = CARD_ADDR(parts[i].bank, at + parts[i].begin);
+        assert_refused(&pair, "dst: overlaps weight");
+    }
+    pair.d.weight = CARD_ADDR(3, at); /* a bank over which it is not dealt */
+    assert_passes(&pair);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -359,6 +454,8 @@ int main(void)
         cmocka_unit_test(flags_change_operands),
         cmocka_unit_test(every_part_of_a_dealt_matrix_is_checked),
         cmocka_unit_test(a_dealt_matrix_of_floats_takes_whole_tiles),
+        cmocka_unit_test(every_part_of_a_dealt_pool_is_checked),
+        cmocka_unit_test(what_is_dealt_and_written_overlaps_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,7 +28,25 @@ static void good_programs_pass(void **state)
     assert_int_equal(card_check(NULL, 0, &test_limits, &err), 0);
 }
 
-enum field { OPCODE, FORMAT, FLAGS, TOKENS, ROWS, COLS, P0, P1, P2, P3, E_FLAGS, E_COLS, E_P0, E_P1, E_P2, E_P3 };
+enum field {
+    OPCODE,
+    FORMAT,
+    FLAGS,
+    TOKENS,
+    ROWS,
+    COLS,
+    P0,
+    P1,
+    P2,
+    P3,
+    E_FLAGS,
+    E_ROWS,
+    E_COLS,
+    E_P0,
+    E_P1,
+    E_P2,
+    E_P3
+};
 
 static void set(struct test_pair *pair, enum field field, uint64_t value)
 {
@@ -40,6 +58,7 @@ static void set(struct test_pair *pair, enum field field, uint64_t value)
     case ROWS: pair->d.rows = (uint32_t)value; break;
     case COLS: pair->d.cols = (uint32_t)value; break;
     case E_FLAGS: pair->e.flags = (uint16_t)value; break;
+    case E_ROWS: pair->e.rows = (uint32_t)value; break;
     case E_COLS: pair->e.cols = (uint32_t)value; break;
     case P0:
     case P1:
@@ -127,14 +146,17 @@ static const struct {
     {CARD_OP_KV_WRITE, P0, 0, "P0 (pages): 0 is not in 1 to 268435456"},
     {CARD_OP_KV_WRITE, P0, UINT32_MAX, "P0 (pages): 4294967295 is not"},
     {CARD_OP_KV_WRITE, P1, 1025, "P1 (value dimensions): 1025 is not in 0 to 1024"},
+    {CARD_OP_KV_WRITE, P2, 5, "P2 (banks): 5 is not in 0 to 4"},
+    {CARD_OP_KV_WRITE, P2, UINT32_MAX, "P2 (banks): 4294967295 is not in 0 to 4"},
     {CARD_OP_ATTENTION, P0, 0, "P0 (pages): 0 is not in 1 to 268435456"},
     {CARD_OP_ATTENTION, P0, UINT32_MAX, "P0 (pages): 4294967295 is not"},
     {CARD_OP_ATTENTION, P1, 0xff800000, "P1 (scale): no finite number"},
     {CARD_OP_ATTENTION, P2, 0, "P2 (KV heads): 0 is not in 1 to 4"},
     {CARD_OP_ATTENTION, P2, 3, "P2 (KV heads): 3 does not divide 4 heads"},
     {CARD_OP_ATTENTION, P2, 8, "P2 (KV heads): 8 is not in 1 to 4"},
-    {CARD_OP_ATTENTION, E_COLS, 0, "E.cols (value dimensions): 0 is not in 1 to 1024"},
-    {CARD_OP_ATTENTION, E_COLS, 1025, "E.cols (value dimensions): 1025 is not in 1 to 1024"},
+    {CARD_OP_ATTENTION, E_COLS, 1025, "E.cols (value dimensions): 1025 is not in 0 to 1024"},
+    {CARD_OP_ATTENTION, E_ROWS, 5, "E.rows (banks): 5 is not in 0 to 4"},
+    {CARD_OP_ATTENTION, E_ROWS, UINT32_MAX, "E.rows (banks): 4294967295 is not in 0 to 4"},
     {CARD_OP_ATTENTION, E_P0, NAN_BITS, "E.P0 (soft-cap): not 0 and no positive normal number"},
     {CARD_OP_ATTENTION, E_P0, INFINITY_BITS, "E.P0 (soft-cap): not 0 and no positive"},
     {CARD_OP_ATTENTION, E_P0, MINUS_ONE, "E.P0 (soft-cap): not 0 and no positive"},
@@ -178,6 +200,7 @@ static const struct {
     {CARD_OP_INDEX, P1, NAN_BITS, "P1 (scale): no finite number"},
     {CARD_OP_INDEX, P3, 0, "P3 (positions): 0 is not in 1 to 65536"},
     {CARD_OP_INDEX, P3, 65537, "P3 (positions): 65537 is not in 1 to 65536"},
+    {CARD_OP_INDEX, E_ROWS, 5, "E.rows (banks): 5 is not in 0 to 4"},
     {CARD_OP_SCAN, P0, 0, "P0 (states): 0 is not in 1 to 1048576"},
     {CARD_OP_SCAN, P0, UINT32_MAX, "P0 (states): 4294967295 is not in 1 to 1048576"},
     {CARD_OP_SCAN, P1, 0, "P1 (value dimensions): 0 is not in 1 to 1024"},
@@ -324,7 +347,9 @@ static void parameters_follow_flags_and_formats(void **state)
     pair.e.cols = 9;
     assert_passes(&pair); /* values wider than keys */
     pair.d.flags |= CARD_FLAG_LATENT;
-    assert_refused(&pair, "E.cols (value dimensions): 9 is not in 1 to 8");
+    assert_refused(&pair, "E.cols (value dimensions): 9 is not in 0 to 8");
+    pair.e.cols = 0; /* as wide as the keys, latent or not */
+    assert_passes(&pair);
     pair = good_pair(CARD_OP_ATTENTION);
     pair.e.flags = 0;
     pair.e.param[2] = pair.e.param[3] = UINT32_MAX;

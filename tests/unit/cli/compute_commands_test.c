@@ -7,75 +7,11 @@
 
 #include <cmocka.h>
 
-#include "host/cli/commands.h"
-#include "host/text/tokenizer.h"
-
-#include <fcntl.h>
-#include <jansson.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "tests/unit/cli/call_for_test.h"
 
 #define MODEL FIXTURES "/models/qwen3_moe/model-q4_0.gguf"
 #define TOKENS "3,1,4,1,5,9,2,6,5,3,5,8,9,7,9,3,2,3,8,4,6,2,6,4,3,3,8,3,2,7,9,5,0,2,8,8"
 #define N_TOKENS 36
-
-static struct text out, err;
-
-static void read_file(int fd, struct text *text)
-{
-    char chunk[4096];
-    ssize_t got;
-    text_free(text);
-    lseek(fd, 0, SEEK_SET);
-    while ((got = read(fd, chunk, sizeof chunk)) > 0) assert_int_equal(text_append(text, chunk, (size_t)got, NULL), 0);
-    assert_int_equal(text_append(text, "", 0, NULL), 0);
-    close(fd);
-}
-
-/* Puts a temporary file where fd is; *saved is what was there. */
-static int redirect(int fd, int *saved)
-{
-    char path[] = "/tmp/sluice-command-XXXXXX";
-    int file = mkstemp(path);
-    assert_true(file >= 0);
-    unlink(path);
-    *saved = dup(fd);
-    dup2(file, fd);
-    return file;
-}
-
-/* Runs a command with arguments up to NULL and input on stdin; out and err are what it printed. Returns its exit status. */
-static int call(const struct command *command, const char *input, ...)
-{
-    char *argv[40] = {(char *)(uintptr_t)command->name};
-    int argc = 1, saved[3], file[3];
-    va_list arguments;
-    va_start(arguments, input);
-    while ((argv[argc] = va_arg(arguments, char *))) assert_in_range(++argc, 1, 38);
-    va_end(arguments);
-    fflush(stdout);
-    for (int fd = 0; fd < 3; fd++) file[fd] = redirect(fd, &saved[fd]);
-    ssize_t written = write(file[0], input, strlen(input));
-    lseek(file[0], 0, SEEK_SET);
-    int status = command->run(command, argc, argv);
-    fflush(stdout);
-    for (int fd = 0; fd < 3; fd++) {
-        dup2(saved[fd], fd);
-        close(saved[fd]);
-    }
-    assert_int_equal(written, strlen(input));
-    close(file[0]);
-    read_file(file[1], &out);
-    read_file(file[2], &err);
-    return status;
-}
-
-static void assert_says(const char *words)
-{
-    if (!strstr(err.bytes, words)) fail_msg("\"%s\" does not say \"%s\"", err.bytes, words);
-}
 
 static void test_logits_are_the_same_bytes(void **state)
 {
@@ -263,17 +199,6 @@ static void test_run_speculates(void **state)
     assert_says("model-q4_0 cannot draft for sluice-demo: their vocabularies differ at token");
 }
 
-/* One line of bench's output as an object; *at moves behind it. */
-static json_t *next_line(const char **at)
-{
-    const char *end = strchr(*at, '\n');
-    assert_non_null(end);
-    json_t *line = json_loadb(*at, (size_t)(end - *at), 0, NULL);
-    assert_non_null(line);
-    *at = end + 1;
-    return line;
-}
-
 static void assert_bench_line(json_t *line, const char *name, json_int_t tokens, json_int_t steps)
 {
     static const char *const unknown[] = {"card_profile", "tokens_per_s_virtual", "j_per_token", "bandwidth_fraction"};
@@ -336,14 +261,6 @@ static void test_bench_times_first_tokens(void **state)
     json_decref(prefix);
     assert_int_equal(call(&command_bench, "", MODEL, "--prefix", "4000", NULL), EXIT_FAILED);
     assert_says("need a context of 4002 tokens, it is 2048");
-}
-
-static int free_texts(void **state)
-{
-    (void)state;
-    text_free(&out);
-    text_free(&err);
-    return 0;
 }
 
 int main(void)

@@ -171,12 +171,50 @@ static void test_card_refuses_the_pool(void **state)
     assert_null(engine);
 }
 
+/* Pages chosen for four whole sequences, 128 pages, on a card whose banks have these bytes free. */
+static uint32_t pages_over(const uint64_t *bytes_free, unsigned banks)
+{
+    struct loaded_model loaded;
+    struct engine *engine;
+    struct engine_limits limits = {0};
+    struct error err = {0};
+    const struct engine_options options = {.context = MODEL_CONTEXT, .max_sequences = 4};
+    fake_model_make(&loaded, MODEL_CONTEXT, 0, 0);
+    loaded.model.config.n_layers = 1;
+    loaded.card.info.n_banks = banks;
+    for (unsigned b = 0; b < banks; b++)
+        loaded.card.info.bank[b].bytes = loaded.card.info.bank[b].bytes_free = bytes_free[b];
+    if (engine_open(&loaded, NULL, &options, &engine, &err) < 0) fail_msg("%s", err.text);
+    engine_get_limits(engine, &limits);
+    engine_close(engine);
+    return limits.n_pages;
+}
+
+/* Dealt over banks, the fullest of them counts for each. A step's memory, less than a page, lies in one of them. */
+static void test_pages_are_dealt_over_banks(void **state)
+{
+    (void)state;
+    const uint64_t lost = FAKE_PAGE_BYTES + 2 * CARD_ALIGNMENT; /* of each bank, at most: part of a page, roundings */
+    const uint64_t room = (20 * FAKE_PAGE_BYTES + lost) * 32 / 31 + 32; /* 20 pages, what is lost, the reserve */
+    assert_int_equal(pages_over((const uint64_t[]){room, room, room, room}, 4), 78);
+    assert_int_equal(pages_over((const uint64_t[]){room, room, 2 * room}, 3), 60);
+    assert_int_equal(pages_over((const uint64_t[]){2 * room, room, room}, 3), 60);
+    /* More is in the first banks than in all of them. */
+    assert_int_equal(pages_over((const uint64_t[]){2 * room, 2 * room, room / 2}, 3), 85);
+    /* Dealing would lose more than half: pools are not dealt, and all free bytes count. */
+    assert_int_equal(pages_over((const uint64_t[]){room, 10 * room}, 2), 4 * PAGE_OF_MODEL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults), cmocka_unit_test(test_card_counts_positions),
-        cmocka_unit_test(test_as_asked), cmocka_unit_test(test_memory_of_the_host),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_card_refuses_the_pool),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_card_counts_positions),
+        cmocka_unit_test(test_as_asked),
+        cmocka_unit_test(test_memory_of_the_host),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_card_refuses_the_pool),
+        cmocka_unit_test(test_pages_are_dealt_over_banks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

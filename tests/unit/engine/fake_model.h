@@ -22,6 +22,8 @@ struct model {
 };
 struct card {
     struct card_info info;
+    uint64_t now_ps;   /* virtual time */
+    uint64_t token_ps; /* what a token of a step takes; 0: the card keeps no clock */
 };
 struct loaded_model {
     struct model model;
@@ -67,15 +69,21 @@ const struct model *loaded_model_source(const struct loaded_model *loaded) { ret
 struct card *loaded_model_card(const struct loaded_model *loaded) { return (struct card *)(uintptr_t)&loaded->card; }
 void card_describe(const struct card *card, struct card_info *info) { *info = card->info; }
 
+int card_now(const struct card *card, uint64_t *ps, struct error *err)
+{
+    *ps = card->now_ps;
+    return card->token_ps > 0 ? 0 : error_set(err, ERROR_UNSUPPORTED, "fake card: no clock");
+}
+
 uint64_t model_page_bytes(const struct model *model, unsigned kv_format)
 {
     (void)model, (void)kv_format;
     return FAKE_PAGE_BYTES;
 }
 
-uint64_t model_step_bytes(const struct model *model, const struct step_limits *limits)
+uint64_t model_step_bytes(const struct model *model, const struct card_info *info, const struct step_limits *limits)
 {
-    (void)model;
+    (void)model, (void)info;
     return 1000ull + limits->max_tokens;
 }
 
@@ -151,6 +159,7 @@ int model_step(struct loaded_model *loaded, struct step_memory *memory, const st
 {
     uint32_t n_single = 0, n_sequences = 0;
     loaded->steps++;
+    loaded->card.now_ps += loaded->card.token_ps * step->n_tokens;
     assert_in_range(step->n_tokens, 1, memory->limits.max_tokens);
     assert_in_range(step->n_logit_rows, 0, memory->limits.max_logit_rows);
     assert_in_range(step->n_pages, 1, memory->limits.max_pages_in_tables);

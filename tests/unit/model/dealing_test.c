@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Matrices dealt over banks: whole models have the same logits over any number of banks, memory is what the rule of
- * placement.h promises, and nothing is dealt where it does not fit.
+ * Matrices and page pools dealt over banks: whole models have the same logits over any number of banks, memory is what
+ * the rules of placement.h and model.h promise, and nothing is dealt where it does not fit.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -275,6 +275,110 @@ static void test_without_room_in_one_bank_nothing_is_dealt(void **state)
     close_all(&full);
 }
 
+/* ---- page pools ---- */
+
+#define POOL_PAGES 45u
+
+static struct step_limits pool_limits(void)
+{
+    return (struct step_limits){.max_tokens = CHUNK,
+                                .max_logit_rows = CHUNK,
+                                .n_pages = POOL_PAGES,
+                                .max_pages_in_tables = 2,
+                                .kv_format = CARD_FORMAT_F16};
+}
+
+/* What step memory takes of each bank; in all it is what was promised, and it comes back. */
+static void measure_step_memory(struct all *all, uint64_t taken[CARD_MAX_BANKS], unsigned *arena_bank)
+{
+    struct card_info before, open, after;
+    struct step_memory *memory;
+    struct error err = {0};
+    const struct step_limits limits = pool_limits();
+    uint64_t sum = 0;
+    card_describe(all->card, &before);
+    const uint64_t promised = model_page_bytes(all->model, limits.kv_format) * limits.n_pages +
+                              model_step_bytes(all->model, &before, &limits);
+    *arena_bank = step_arena_bank(&before);
+    if (step_memory_open(all->loaded, &limits, &memory, &err) < 0) fail_msg("%s", err.text);
+    card_describe(all->card, &open);
+    step_memory_close(memory);
+    card_describe(all->card, &after);
+    for (unsigned b = 0; b < before.n_banks; b++) {
+        taken[b] = before.bank[b].bytes_free - open.bank[b].bytes_free;
+        sum += taken[b];
+        assert_int_equal(after.bank[b].bytes_free, before.bank[b].bytes_free);
+    }
+    assert_int_equal(sum, promised);
+}
+
+/* A bank's share of the pools when they are dealt over `banks`. */
+static uint64_t share_of(const struct all *all, unsigned banks)
+{
+    const uint64_t layers = model_get_config(all->model)->n_layers;
+    const uint64_t page = model_page_bytes(all->model, CARD_FORMAT_F16) / layers;
+    return card_round_up((layers * POOL_PAGES + banks - 1) / banks * page, CARD_ALIGNMENT);
+}
+
+static void test_pools_take_the_same_of_every_bank(void **state)
+{
+    (void)state;
+    static const char *const specs[] = {"sim:banks=2", "sim:banks=3", "sim:banks=7", "sim:banks=32", "ref"};
+    static const unsigned banks[] = {2, 3, 7, 32, 1};
+    for (size_t s = 0; s < sizeof specs / sizeof specs[0]; s++) {
+        struct all all = {0};
+        uint64_t taken[CARD_MAX_BANKS];
+        unsigned arena;
+        open_card(&all, FIXTURES "/models/qwen3/model-f32.gguf", specs[s]);
+        load(&all);
+        measure_step_memory(&all, taken, &arena);
+        for (unsigned b = 0; b < banks[s] && banks[s] > 1; b++) {
+            if (b == arena)
+                assert_true(taken[b] > share_of(&all, banks[s]));
+            else
+                assert_int_equal(taken[b], share_of(&all, banks[s]));
+        }
+        close_all(&all);
+    }
+}
+
+/* Fills a bank up to a few pages. */
+static void fill_bank(struct all *all, unsigned bank)
+{
+    struct card_info info;
+    struct error err = {0};
+    card_addr held;
+    card_describe(all->card, &info);
+    assert_int_equal(card_alloc(all->card, bank, info.bank[bank].bytes_free - 2 * CARD_ALIGNMENT, &held, &err), 0);
+}
+
+/* A full last bank is left out, behind the others; with a full second one there are no two, and pools are not dealt. */
+static void test_pools_leave_out_banks_without_room(void **state)
+{
+    (void)state;
+    const char *path = FIXTURES "/models/qwen3/model-f32.gguf";
+    for (unsigned full = 1; full < 4; full++) {
+        struct all all = {0};
+        uint64_t taken[CARD_MAX_BANKS];
+        unsigned arena;
+        open_card(&all, path, "sim:banks=4");
+        load(&all);
+        fill_bank(&all, full);
+        measure_step_memory(&all, taken, &arena);
+        for (unsigned b = 0; b < full && full > 1; b++) {
+            if (b != arena) assert_int_equal(taken[b], share_of(&all, full));
+        }
+        assert_int_equal(taken[full], 0);
+        if (full == 1) { /* whole pools, one or two to a bank */
+            const uint64_t pool = card_round_up(model_page_bytes(all.model, CARD_FORMAT_F16) /
+                                                    model_get_config(all.model)->n_layers * POOL_PAGES,
+                                                CARD_ALIGNMENT);
+            for (unsigned b = 0; b < 4; b++) assert_true(b == arena || taken[b] % pool == 0);
+        }
+        close_all(&all);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +386,8 @@ int main(void)
         cmocka_unit_test(test_experts_of_broken_tiles),
         cmocka_unit_test(test_banks_that_are_in_use),
         cmocka_unit_test(test_without_room_in_one_bank_nothing_is_dealt),
+        cmocka_unit_test(test_pools_take_the_same_of_every_bank),
+        cmocka_unit_test(test_pools_leave_out_banks_without_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

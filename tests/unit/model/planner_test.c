@@ -21,6 +21,7 @@ struct plan {
     struct planner planner;
     struct card_descriptor program[MAX_DESCRIPTORS];
     card_addr pools[2];
+    unsigned pool_banks;
 };
 
 static void open_tiny_over(struct plan *plan, const char *card, unsigned banks)
@@ -49,6 +50,7 @@ static void make(struct plan *plan, bool measuring, uint32_t n_tokens, uint32_t 
     if (!measuring) {
         plan->planner.loaded = plan->loaded;
         plan->planner.pools = plan->pools;
+        plan->planner.pool_banks = plan->pool_banks;
         plan->planner.n_pages = 9;
         plan->planner.arena = ARENA;
         plan->planner.program = plan->program;
@@ -234,6 +236,27 @@ static void test_matrices_are_dealt_over_the_banks(void **state)
     }
 }
 
+/* Each pool's banks stand in KV_WRITE, and in an extension of ATTENTION that is there for them alone. */
+static void test_pools_are_dealt_over_the_banks(void **state)
+{
+    (void)state;
+    static struct plan plan;
+    tiny_init(&plan.tiny, "llama");
+    open_tiny_over(&plan, "sim", 3);
+    plan.pools[0] = CARD_ADDR(2, 4096);
+    plan.pool_banks = 3;
+    make(&plan, false, 3, 3);
+    const uint8_t opcodes[] = {ATTENTION_OPS, CARD_OP_EXTENSION, CARD_OP_QUANTIZE, CARD_OP_MATMUL, FFN_OPS, HEAD_OPS};
+    expect_opcodes(&plan, opcodes, sizeof opcodes);
+    assert_int_equal(plan.program[7].dst, plan.pools[0]);
+    assert_int_equal(plan.program[7].param[2], 3);
+    assert_int_equal(plan.program[8].weight, plan.pools[0]);
+    assert_int_equal(plan.program[8].flags, CARD_FLAG_EXTENDED);
+    const struct card_descriptor extension = {.opcode = CARD_OP_EXTENSION, .rows = 3};
+    assert_memory_equal(&plan.program[9], &extension, sizeof extension);
+    close_plan(&plan);
+}
+
 static void test_only_wanted_rows_leave_the_last_attention(void **state)
 {
     (void)state;
@@ -287,6 +310,7 @@ int main(void)
         cmocka_unit_test(test_a_layer_of_experts),
         cmocka_unit_test(test_slot_tables_name_every_expert),
         cmocka_unit_test(test_matrices_are_dealt_over_the_banks),
+        cmocka_unit_test(test_pools_are_dealt_over_the_banks),
         cmocka_unit_test(test_only_wanted_rows_leave_the_last_attention),
         cmocka_unit_test(test_measuring_bounds_every_smaller_step),
     };

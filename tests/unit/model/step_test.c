@@ -103,9 +103,10 @@ static void test_memory_is_what_was_promised_and_returns(void **state)
             assert_int_equal(at_start - loaded, loaded_model_card_bytes(f.loaded));
             assert_ptr_equal(loaded_model_source(f.loaded), f.model);
             struct step_limits limits = limits_of(f.card);
+            card_describe(f.card, &info);
             assert_int_equal(step_memory_open(f.loaded, &limits, &f.memory, &err), 0);
             assert_int_equal(loaded - free_bytes(f.card), model_page_bytes(f.model, limits.kv_format) * limits.n_pages +
-                                                              model_step_bytes(f.model, &limits));
+                                                              model_step_bytes(f.model, &info, &limits));
             step_memory_close(f.memory);
             assert_int_equal(free_bytes(f.card), loaded);
             loaded_model_close(f.loaded);

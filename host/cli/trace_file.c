@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/cli/trace_file.h"
+
+#include "host/base/memory.h"
+#include "host/cli/json_stream.h"
+#include "sluice_revision.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ELEMENT_BYTES 512u
+#define GROUP_CHANNELS 8u
+#define MOST_LANES 65536u /* of one process of the trace; experts beyond share the last */
+
+/* The processes of the trace, as Chrome calls them: each a heading with lanes below it. */
+enum process { PROCESS_UNITS = 1, PROCESS_MEMORY, PROCESS_EXPERTS };
+#define GROUP_LANE 1000u /* of PROCESS_MEMORY: lanes of groups come after those of channels */
+
+/* Memory events of neighbouring channels that are alike, from the first channel of a group on. */
+struct alike {
+    struct timeline_event first;
+    unsigned n; /* 0: none */
+};
+
+struct trace_file {
+    struct json_stream stream;
+    const struct engine *engine;      /* NULL: nobody counts tokens */
+    struct alike traffic, ahead;      /* channel by channel, reading ahead comes in between */
+    uint64_t program, token;          /* how many tokens had been picked when this program came */
+    uint8_t lanes[4][MOST_LANES / 8]; /* by process: which have a name */
+};
+
+static void add(struct trace_file *trace, const char *element, int length)
+{
+    if (length > 0 && (unsigned)length < ELEMENT_BYTES) json_stream_add(&trace->stream, element, (size_t)length);
+}
+
+static void name_process(struct trace_file *trace, enum process process, const char *name)
+{
+    char element[ELEMENT_BYTES];
+    add(trace, element,
+        snprintf(element, sizeof element,
+                 "{\"ph\":\"M\",\"pid\":%d,\"name\":\"process_name\",\"args\":{\"name\":\"%s\"}},\n"
+                 "{\"ph\":\"M\",\"pid\":%d,\"name\":\"process_sort_index\",\"args\":{\"sort_index\":%d}}",
+                 (int)process, name, (int)process, (int)process));
+}
+
+static void write_lane_name(struct trace_file *trace, enum process process, unsigned lane)
+{
+    char name[48], element[ELEMENT_BYTES];
+    const unsigned group = (lane - GROUP_LANE) * GROUP_CHANNELS;
+    if (process == PROCESS_UNITS)
+        snprintf(name, sizeof name, "%s", timeline_resource_name(lane));
+    else if (process == PROCESS_EXPERTS)
+        snprintf(name, sizeof name, "expert slot %u", lane);
+    else if (lane < GROUP_LANE)
+        snprintf(name, sizeof name, "channel %u", lane);
+    else
+        snprintf(name, sizeof name, "channels %u-%u", group, group + GROUP_CHANNELS - 1);
+    const unsigned place = process == PROCESS_MEMORY ? lane < GROUP_LANE ? lane * 2 + 1 : group * 2 : lane;
+    add(trace, element,
+        snprintf(element, sizeof element,
+                 "{\"ph\":\"M\",\"pid\":%d,\"tid\":%u,\"name\":\"thread_name\",\"args\":{\"name\":\"%s\"}},\n"
+                 "{\"ph\":\"M\",\"pid\":%d,\"tid\":%u,\"name\":\"thread_sort_index\",\"args\":{\"sort_index\":%u}}",
+                 (int)process, lane + 1, name, (int)process, lane + 1, place));
+}
+
+static const char *name_of(const struct timeline_event *event)
+{
+    switch ((enum timeline_kind)event->kind) {
+    case TIMELINE_WRITE: return "write";
+    case TIMELINE_READ: return "read";
+    case TIMELINE_PROGRAM: return "program";
+    case TIMELINE_HOST_WORK: return "host work";
+    case TIMELINE_OPERATION:
+    case TIMELINE_TRAFFIC:
+    case TIMELINE_EXPERT:
+    case TIMELINE_WAIT: break;
+    }
+    return event->opcode ? card_opcode_name(event->opcode) : "read ahead";
+}
+
+/* Appends `,"name":value` unless value is what an unknown one is; returns the new length. */
+static int add_field(char *element, int length, const char *name, uint64_t value, uint64_t unknown)
+{
+    if (value == unknown || length < 0 || (unsigned)length >= ELEMENT_BYTES) return length;
+    const int n = snprintf(element + length, ELEMENT_BYTES - (size_t)length, "%s\"%s\":%" PRIu64,
+                           element[length - 1] == '{' ? "" : ",", name, value);
+    return n < 0 ? -1 : length + n;
+}
+
+static void write_event(struct trace_file *trace, enum process process, unsigned lane,
+                        const struct timeline_event *event, uint64_t bytes)
+{
+    char element[ELEMENT_BYTES];
+    const uint64_t duration = event->end - event->begin, us = TIMELINE_PS_PER_US;
+    if (lane >= MOST_LANES) lane = MOST_LANES - 1;
+    uint8_t *named = &trace->lanes[process][lane / 8];
+    if (!(*named >> lane % 8 & 1)) write_lane_name(trace, process, lane);
+    *named |= (uint8_t)(1u << lane % 8);
+    int n = snprintf(element, sizeof element,
+                     "{\"ph\":\"X\",\"pid\":%d,\"tid\":%u,\"ts\":%" PRIu64 ".%06" PRIu64 ",\"dur\":%" PRIu64
+                     ".%06" PRIu64 ",\"name\":\"%s\",\"args\":{",
+                     (int)process, lane + 1, event->begin / us, event->begin % us, duration / us, duration % us,
+                     name_of(event));
+    if (process != PROCESS_EXPERTS) n = add_field(element, n, "busy_ps", event->busy, duration);
+    n = add_field(element, n, "token", trace->engine ? trace->token : UINT64_MAX, UINT64_MAX);
+    n = add_field(element, n, "layer", event->layer, TIMELINE_UNKNOWN);
+    n = add_field(element, n, "expert", event->expert, TIMELINE_UNKNOWN);
+    n = add_field(element, n, "rows", event->tokens, 0);
+    n = add_field(element, n, "bytes", bytes, 0);
+    n = add_field(element, n, "program", event->program, 0);
+    n = add_field(element, n, "descriptor", event->descriptor, TIMELINE_UNKNOWN);
+    if (n < 0 || (unsigned)n + 2 >= sizeof element) return;
+    memcpy(element + n, "}}", 2);
+    add(trace, element, n + 2);
+}
+
+/* What waited for others of its group. */
+static void flush(struct trace_file *trace, struct alike *alike)
+{
+    const struct timeline_event *first = &alike->first;
+    const bool whole = alike->n == GROUP_CHANNELS;
+    const unsigned lane = whole ? GROUP_LANE + first->channel / GROUP_CHANNELS : first->channel;
+    for (unsigned i = 0; i < (whole ? 1 : alike->n); i++)
+        write_event(trace, PROCESS_MEMORY, lane + i, first, whole ? GROUP_CHANNELS * first->bytes : first->bytes);
+    alike->n = 0;
+}
+
+static void flush_all(struct trace_file *trace)
+{
+    flush(trace, &trace->traffic);
+    flush(trace, &trace->ahead);
+}
+
+/* Whether the event is what the first one is, on the channel that comes next in the group. */
+static bool belongs(const struct alike *alike, const struct timeline_event *event)
+{
+    const struct timeline_event *first = &alike->first;
+    return alike->n > 0 && alike->n < GROUP_CHANNELS && event->channel == first->channel + alike->n &&
+           event->begin == first->begin && event->end == first->end && event->bytes == first->bytes &&
+           event->busy == first->busy && event->program == first->program && event->descriptor == first->descriptor &&
+           event->kind == first->kind && event->opcode == first->opcode;
+}
+
+static void add_memory_event(struct trace_file *trace, const struct timeline_event *event)
+{
+    struct alike *alike = event->opcode ? &trace->traffic : &trace->ahead;
+    if (!belongs(alike, event)) {
+        flush(trace, alike);
+        alike->first = *event;
+    }
+    alike->n++;
+    if (alike->n == GROUP_CHANNELS || alike->first.channel % GROUP_CHANNELS != 0) flush(trace, alike);
+}
+
+static void on_event(void *context, const struct timeline_event *event)
+{
+    struct trace_file *trace = context;
+    if (event->end <= event->begin && event->bytes == 0 && event->busy == 0) return;
+    if (trace->engine && event->program != trace->program) {
+        struct engine_counters counters;
+        engine_count(trace->engine, &counters);
+        flush_all(trace);
+        trace->program = event->program;
+        trace->token = counters.completion_tokens;
+    }
+    if (event->resource == TIMELINE_MEMORY) {
+        add_memory_event(trace, event);
+        return;
+    }
+    flush_all(trace);
+    if (event->kind == TIMELINE_EXPERT)
+        write_event(trace, PROCESS_EXPERTS, event->expert, event, event->bytes);
+    else
+        write_event(trace, PROCESS_UNITS, event->resource, event, event->bytes);
+}
+
+int trace_file_open(const char *path, struct trace_file **out, struct error *err)
+{
+    *out = NULL;
+    struct trace_file *trace = memory_array(1, sizeof *trace);
+    if (!trace) return error_set(err, ERROR_NO_MEMORY, "no host memory for a trace");
+    int status = json_stream_open(path,
+                                  "{\"displayTimeUnit\":\"ns\",\"otherData\":{\"program\":\"sluice\",\"revision\":"
+                                  "\"" SLUICE_REVISION "\"},\"traceEvents\":[",
+                                  "\n]}\n", &trace->stream, err);
+    if (status < 0) {
+        free(trace);
+        return status;
+    }
+    *out = trace;
+    return 0;
+}
+
+int trace_file_attach(struct trace_file *trace, struct card *card, struct error *err)
+{
+    const struct timeline_sink sink = {.event = on_event, .context = trace};
+    int status = card_trace(card, &sink, err);
+    if (status == 0) status = json_stream_begin(&trace->stream, err);
+    if (status < 0) return status;
+    name_process(trace, PROCESS_UNITS, "card and link");
+    name_process(trace, PROCESS_MEMORY, "card memory");
+    name_process(trace, PROCESS_EXPERTS, "expert slots");
+    return 0;
+}
+
+void trace_file_follow(struct trace_file *trace, const struct engine *engine) { trace->engine = engine; }
+
+int trace_file_close(struct trace_file *trace, struct error *err)
+{
+    if (!trace) return 0;
+    flush_all(trace);
+    int status = json_stream_close(&trace->stream, err);
+    free(trace);
+    return status;
+}
