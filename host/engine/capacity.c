@@ -39,7 +39,7 @@ struct demand {
     const struct card_info *info; /* before anything of a step is allocated */
     const struct model_config *config;
     uint64_t budget, page_bytes;
-    uint32_t chunk;
+    uint32_t chunk, expert_slots;
     unsigned kv_format;
     struct draft_needs draft; /* of the same card, by whoever makes drafts */
 };
@@ -61,6 +61,7 @@ static struct step_limits limits_for(const struct demand *demand, uint32_t seque
         .kv_format = demand->kv_format,
         .n_states = sequences,
         .context = context,
+        .expert_slots = demand->expert_slots,
     };
 }
 
@@ -242,6 +243,7 @@ int engine_choose_capacity(struct engine *engine, const struct engine_options *o
         .budget = modest_budget(&info, options),
         .chunk = options->chunk ? options->chunk : DEFAULT_CHUNK,
         .kv_format = options->kv_format ? options->kv_format : info.kv_default,
+        .expert_slots = loaded_model_expert_slots(engine->loaded),
     };
     demand.page_bytes = model_page_bytes(model, demand.kv_format);
     measure_drafts(engine, options, &demand);

@@ -196,10 +196,8 @@ int model_config_linear(const struct gguf *file, const char *arch, struct model_
         if (found < 0) return found;
         attends = attends || !linear;
         if (linear)
-            *l = (struct layer_config){.attention = LAYER_LINEAR,
-                                       .n_heads = n_values,
-                                       .n_kv_heads = n_keys,
-                                       .has_experts = l->has_experts};
+            *l = (struct layer_config){
+                .attention = LAYER_LINEAR, .n_heads = n_values, .n_kv_heads = n_keys, .has_experts = l->has_experts};
     }
     if (attends) return 0;
     return error_set(err, ERROR_UNSUPPORTED, "%s.attention.recurrent_layers leaves no layer with attention", arch);

@@ -32,6 +32,7 @@ struct planner {
     const card_addr *index_pools;      /* the same of indexers' keys */
     const card_addr *states;           /* [n_layers]: of convolutions, then of scans */
     uint32_t n_states;                 /* in each layer's pools of states */
+    uint32_t expert_slots;             /* through which experts stream; 0: each has its own */
     unsigned pool_banks;               /* over which each is dealt; 0 or 1: it is not */
     bool is_long;                      /* positions beyond the original context: long rope's other factors */
 

@@ -85,11 +85,10 @@ struct projections {
 };
 
 static struct activations project(struct planner *p, struct activations *src, uint32_t n_heads, enum tensor_role role,
-                                  enum tensor_role bias, enum tensor_role norm, uint32_t layer)
+                                  enum tensor_role bias, uint32_t layer)
 {
     struct activations result = planner_buffer(p, src->tokens, n_heads * p->config->head_dim);
     planner_linear(p, &result, src, role, bias, layer);
-    if (norm != TENSOR_ROLE_END) norm_heads(p, &result, n_heads, norm, layer);
     return result;
 }
 
@@ -105,7 +104,6 @@ static void project_gated(struct planner *p, struct activations *src, uint32_t l
         planner_copy(p, src->tokens, n, d, (struct copy_side){parts[i]->address, n * d, d},
                      (struct copy_side){planner_further(both.address, i * d), 2 * n * d, 2 * d});
     }
-    norm_heads(p, &out->query, n, TENSOR_ATTN_Q_NORM, layer);
 }
 
 /* Of one matrix: rows of query, key, value. */
@@ -118,8 +116,6 @@ static void project_fused(struct planner *p, struct activations *src, uint32_t l
     out->query = planner_columns(p, &all, 0, query);
     out->key = planner_columns(p, &all, query, kv);
     out->value = planner_columns(p, &all, query + kv, kv);
-    norm_heads(p, &out->query, l->n_heads, TENSOR_ATTN_Q_NORM, layer);
-    norm_heads(p, &out->key, l->n_kv_heads, TENSOR_ATTN_K_NORM, layer);
 }
 
 static void project_all(struct planner *p, struct activations *src, uint32_t layer, struct projections *out)
@@ -129,17 +125,20 @@ static void project_all(struct planner *p, struct activations *src, uint32_t lay
         project_fused(p, src, layer, out);
         return;
     }
+    /* The query, by far the largest, last: keys are turned and written while its words go by. */
+    out->value = project(p, src, l->n_kv_heads, TENSOR_ATTN_V, TENSOR_ATTN_V_BIAS, layer);
+    out->key = project(p, src, l->n_kv_heads, TENSOR_ATTN_K, TENSOR_ATTN_K_BIAS, layer);
     if (p->config->gated_query)
         project_gated(p, src, layer, out);
     else
-        out->query = project(p, src, l->n_heads, TENSOR_ATTN_Q, TENSOR_ATTN_Q_BIAS, TENSOR_ATTN_Q_NORM, layer);
-    out->key = project(p, src, l->n_kv_heads, TENSOR_ATTN_K, TENSOR_ATTN_K_BIAS, TENSOR_ATTN_K_NORM, layer);
-    out->value =
-        project(p, src, l->n_kv_heads, TENSOR_ATTN_V, TENSOR_ATTN_V_BIAS, (enum tensor_role)TENSOR_ROLE_END, layer);
+        out->query = project(p, src, l->n_heads, TENSOR_ATTN_Q, TENSOR_ATTN_Q_BIAS, layer);
 }
 
-static void turn(struct planner *p, struct activations *x, uint32_t n_heads, const struct layer_config *l)
+/* Rotates query or key, between the norms that there are: one of the file before, one without a weight after. */
+static void turn(struct planner *p, struct activations *x, uint32_t n_heads, enum tensor_role norm, uint32_t layer)
 {
+    const struct layer_config *l = &p->config->layers[layer];
+    norm_heads(p, x, n_heads, norm, layer);
     planner_rope(
         p, x,
         &(struct rope_part){
@@ -172,10 +171,10 @@ struct activations planner_heads_attention(struct planner *p, struct activations
     const struct layer_config *l = &p->config->layers[layer];
     struct projections x = {0};
     project_all(p, src, layer, &x);
-    turn(p, &x.query, l->n_heads, l);
-    turn(p, &x.key, l->n_kv_heads, l);
-    if (l->scales_query) planner_scale(p, &x.query, 1.0f, p->query_scales);
+    turn(p, &x.key, l->n_kv_heads, TENSOR_ATTN_K_NORM, layer);
     planner_write_kv(p, &x.key, &x.value, layer, p->pools != NULL ? p->pools[layer] : 0, l->n_kv_heads);
+    turn(p, &x.query, l->n_heads, TENSOR_ATTN_Q_NORM, layer);
+    if (l->scales_query) planner_scale(p, &x.query, 1.0f, p->query_scales);
     struct activations attended = planner_buffer(p, src->tokens, x.query.cols);
     if (!planner_attends(p, layer)) return attended;
     planner_attend(p, &attended, &x.query, layer,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A layer's experts: router, chosen experts, shared experts. */
+/* A layer's experts: router, chosen experts, shared experts; with a pool, waiting until the chosen ones are in their slots. */
 #include "host/base/bytes.h"
 #include "host/model/planner_ops.h"
 
@@ -139,19 +139,94 @@ static void sum_experts(struct planner *p, const struct activations *dst, const 
                       });
 }
 
+#define AWAIT_US 30000000u /* a copy of an expert takes milliseconds: who is not there by then does not come */
+
+/* Tells the host who was chosen. */
+static void publish(struct planner *p, uint32_t tokens, card_addr choices, uint32_t layer)
+{
+    const uint32_t used = p->config->n_experts_used;
+    card_addr mailbox = planner_take(p, CARD_WORD_BYTES + (uint64_t)tokens * used * sizeof(struct card_choice));
+    planner_append(p, &(struct card_descriptor){
+                          .opcode = CARD_OP_PUBLISH,
+                          .tokens = tokens,
+                          .rows = used,
+                          .dst = mailbox,
+                          .src = choices,
+                          .param = {layer + 1},
+                      });
+}
+
+/* Until they are in their slots. */
+static void await(struct planner *p, uint32_t tokens, card_addr choices, uint32_t layer)
+{
+    uint32_t limit_us = p->loaded != NULL && p->loaded->expert_limit_us > 0 ? p->loaded->expert_limit_us : AWAIT_US;
+    planner_append(p, &(struct card_descriptor){
+                          .opcode = CARD_OP_AWAIT,
+                          .tokens = tokens,
+                          .weight = p->loaded != NULL ? p->loaded->experts[layer].table[EXPERT_DOWN] : 0,
+                          .aux = choices,
+                          .param = {p->config->n_experts_used, p->config->n_experts, limit_us},
+                      });
+}
+
+/* The rows of the chosen experts and their sums, for tokens whose experts are there together. */
+static void compute_experts(struct planner *p, struct activations *dst, struct activations *src, card_addr choices,
+                            uint32_t layer)
+{
+    uint32_t n_choices = src->tokens * p->config->n_experts_used;
+    struct activations input = p->config->router.scales_input ? spread(p, src, choices) : *src;
+    struct activations gate = activated(p, &input, layer, choices, n_choices);
+    struct activations outputs = planner_buffer(p, n_choices, p->config->d_model);
+    expert_linear(p, &outputs, &gate, EXPERT_DOWN, TENSOR_FFN_DOWN_EXPERTS_BIAS, choices, true, layer);
+    sum_experts(p, dst, &outputs, choices);
+}
+
+/* As many tokens at a time as the slots hold experts for, whatever they choose: all of them if a layer's experts fit. */
+static uint32_t tokens_at_once(const struct planner *p, uint32_t tokens)
+{
+    if (p->expert_slots == 0 || p->expert_slots >= p->config->n_experts) return tokens;
+    uint32_t fit = p->expert_slots / p->config->n_experts_used;
+    return fit < tokens ? fit : tokens;
+}
+
+static struct activations tokens_of(const struct activations *all, uint32_t first, uint32_t n)
+{
+    return (struct activations){
+        .address = planner_further(all->address, (uint64_t)first * all->cols), .tokens = n, .cols = all->cols};
+}
+
+static void compute_groups(struct planner *p, struct activations *dst, struct activations *src, card_addr choices,
+                           uint32_t layer, uint32_t at_once)
+{
+    for (uint32_t first = 0; first < src->tokens; first += at_once) {
+        uint32_t n = src->tokens - first < at_once ? src->tokens - first : at_once;
+        uint64_t mark = planner_mark(p);
+        struct activations to = tokens_of(dst, first, n), from = tokens_of(src, first, n);
+        card_addr chosen = choices + (uint64_t)first * p->config->n_experts_used * sizeof(struct card_choice);
+        publish(p, n, chosen, layer);
+        await(p, n, chosen, layer);
+        compute_experts(p, &to, &from, chosen, layer);
+        planner_release(p, mark);
+    }
+}
+
 void planner_experts(struct planner *p, struct activations *dst, struct activations *src, uint32_t layer)
 {
     const struct model_config *config = p->config;
-    uint32_t n_choices = src->tokens * config->n_experts_used;
-    struct activations scores = planner_buffer(p, src->tokens, config->n_experts);
+    uint32_t tokens = src->tokens, at_once = tokens_at_once(p, tokens);
+    bool in_groups = at_once<tokens, streams = p->expert_slots> 0 && !in_groups;
+    if (!config->router.scales_input) /* while the router works */
+        (void)planner_operand(p, src, planner_weight(p, expert_role(EXPERT_GATE), layer).format);
+    struct activations scores = planner_buffer(p, tokens, config->n_experts);
     planner_linear(p, &scores, src, TENSOR_FFN_ROUTER, TENSOR_FFN_ROUTER_BIAS, layer);
-    card_addr choices = planner_take(p, (uint64_t)n_choices * sizeof(struct card_choice));
+    card_addr choices = planner_take(p, (uint64_t)tokens * config->n_experts_used * sizeof(struct card_choice));
     route(p, choices, &scores, layer);
-    add_shared(p, dst, src, layer);
-    struct activations input = config->router.scales_input ? spread(p, src, choices) : *src;
-    struct activations gate = activated(p, &input, layer, choices, n_choices);
-    struct activations outputs = planner_buffer(p, n_choices, config->d_model);
-    expert_linear(p, &outputs, &gate, EXPERT_DOWN, TENSOR_FFN_DOWN_EXPERTS_BIAS, choices, true, layer);
-    sum_experts(p, dst, &outputs, choices);
+    if (streams) publish(p, tokens, choices, layer);
+    add_shared(p, dst, src, layer); /* while missing experts come */
+    if (streams) await(p, tokens, choices, layer);
+    if (in_groups)
+        compute_groups(p, dst, src, choices, layer, at_once);
+    else
+        compute_experts(p, dst, src, choices, layer);
     dst->is_quantized = false;
 }

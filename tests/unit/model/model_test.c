@@ -47,7 +47,8 @@ static void test_every_family_opens(void **state)
         assert_int_equal(config->rope_dims, 16);
         assert_int_equal(config->n_vocab, 8);
         assert_int_equal(config->n_experts, i == 3 ? 2 : 0);
-        assert_int_equal(config->attention_window, 0);
+        assert_int_equal(config->layers[0].window, 0);
+        assert_int_equal(config->layers[0].has_experts, i == 3);
         assert_true(config->rope_theta == 10000.0f);
         uint64_t bytes = 0;
         for (unsigned t = 0; t < tiny.n_tensors; t++) bytes += tiny_bytes(&tiny.tensors[t]);
@@ -60,13 +61,16 @@ static void test_the_family_table_is_complete(void **state)
 {
     (void)state;
     const char *const *names = family_names();
-    for (size_t i = 0; i < 4; i++) {
-        assert_string_equal(names[i], architectures[i]);
-        const struct family *family = family_find((struct gguf_string){names[i], strlen(names[i])});
+    size_t n = 0;
+    for (; names[n] != NULL; n++) {
+        const struct family *family = family_find((struct gguf_string){names[n], strlen(names[n])});
         assert_non_null(family);
-        assert_string_equal(family->architecture, names[i]);
+        assert_string_equal(family->architecture, names[n]);
+        for (size_t i = 0; i < n; i++) assert_string_not_equal(names[i], names[n]);
     }
-    assert_null(names[4]);
+    assert_int_equal(n, 26);
+    for (size_t i = 0; i < 4; i++)
+        assert_non_null(family_find((struct gguf_string){architectures[i], strlen(architectures[i])}));
     assert_null(family_find((struct gguf_string){"llam", 4}));
     assert_null(family_find((struct gguf_string){"llamas", 6}));
 }
@@ -292,15 +296,27 @@ static void test_floats_out_of_range_are_named(void **state)
 static void test_missing_keys_are_named(void **state)
 {
     (void)state;
-    const char *const keys[] = {"block_count",         "context_length",       "embedding_length",
-                                "feed_forward_length", "attention.head_count", "attention.layer_norm_rms_epsilon",
-                                "expert_count",        "expert_used_count"};
+    const char *const keys[] = {"block_count",
+                                "context_length",
+                                "embedding_length",
+                                "attention.head_count",
+                                "attention.layer_norm_rms_epsilon",
+                                "expert_count",
+                                "expert_used_count"};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         struct tiny_model tiny;
         tiny_init(&tiny, "qwen3moe");
         tiny_drop_key(&tiny, keys[i]);
         expect_refusal(&tiny, ERROR_BAD_FILE, "the header has no qwen3moe.", keys[i]);
     }
+    struct tiny_model tiny; /* one of the two widths is enough where every layer has experts */
+    tiny_init(&tiny, "llama");
+    tiny_drop_key(&tiny, "feed_forward_length");
+    expect_refusal(&tiny, ERROR_BAD_FILE, "the header has no llama.feed_forward_length", NULL);
+    tiny_init(&tiny, "qwen3moe");
+    tiny_drop_key(&tiny, "feed_forward_length");
+    tiny_drop_key(&tiny, "expert_feed_forward_length");
+    expect_refusal(&tiny, ERROR_BAD_FILE, "the header has no qwen3moe.feed_forward_length", NULL);
 }
 
 static void test_keys_of_the_wrong_kind_are_refused(void **state)
@@ -354,8 +370,6 @@ static void test_settings_nobody_computes_must_be_neutral(void **state)
         {"llama", "attention.scale", 0.25f, 0.5f}, /* a head of 16 */
         {"qwen2", "final_logit_softcapping", 0.0f, 30.0f},
         {"qwen3moe", "expert_weights_scale", 1.0f, 2.5f},
-        {"qwen3moe", "expert_weights_norm", 1.0f, 0.0f},
-        {"qwen3moe", "expert_shared_count", 0.0f, 1.0f},
     };
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
         struct tiny_model tiny;
@@ -377,6 +391,16 @@ static void test_settings_nobody_computes_must_be_neutral(void **state)
     model_close(model);
     tiny_u32(&tiny, "expert_gating_func", 2);
     expect_refusal(&tiny, ERROR_UNSUPPORTED, "qwen3moe.expert_gating_func is 2", NULL);
+    tiny_init(&tiny, "qwen3moe");
+    tiny_bool(&tiny, "expert_weights_norm", true);
+    tiny_u32(&tiny, "expert_shared_count", 0);
+    assert_int_equal(tiny_open(&tiny, &model, &err), 0);
+    model_close(model);
+    tiny_u32(&tiny, "expert_shared_count", 1);
+    expect_refusal(&tiny, ERROR_UNSUPPORTED, "qwen3moe.expert_shared_count is 1", "not supported");
+    tiny_u32(&tiny, "expert_shared_count", 0);
+    tiny_bool(&tiny, "expert_weights_norm", false);
+    expect_refusal(&tiny, ERROR_UNSUPPORTED, "qwen3moe.expert_weights_norm is 0", "not supported");
     tiny_init(&tiny, "llama");
     tiny_text(&tiny, "residual_scale", "half");
     expect_refusal(&tiny, ERROR_UNSUPPORTED, "llama.residual_scale is not one number", NULL);
@@ -395,13 +419,13 @@ static void test_scaling_and_window_are_read(void **state)
     assert_int_equal(tiny_open(&tiny, &model, &err), 0);
     assert_int_equal(model_get_config(model)->rope_scaling, ROPE_SCALING_LINEAR);
     assert_true(model_get_config(model)->rope_scaling_factor == 4.0f);
-    assert_int_equal(model_get_config(model)->attention_window, 16);
+    assert_int_equal(model_get_config(model)->layers[0].window, 16);
     model_close(model);
     tiny_init(&tiny, "qwen2");
     tiny_u32(&tiny, "attention.sliding_window", 64); /* as long as the context: no window */
     tiny_f32(&tiny, "rope.scale_linear", 2.0f);
     assert_int_equal(tiny_open(&tiny, &model, &err), 0);
-    assert_int_equal(model_get_config(model)->attention_window, 0);
+    assert_int_equal(model_get_config(model)->layers[0].window, 0);
     assert_true(model_get_config(model)->rope_scaling_factor == 2.0f);
     model_close(model);
 }

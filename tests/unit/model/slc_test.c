@@ -74,7 +74,11 @@ static int run(struct all *all, float **logits, size_t *n_bytes, struct error *e
     struct card_info info;
     struct step_memory *memory;
     card_describe(all->card, &info);
-    const struct step_limits limits = {N_TOKENS, N_TOKENS, 2, 2, info.kv_default};
+    const struct step_limits limits = {.max_tokens = N_TOKENS,
+                                       .max_logit_rows = N_TOKENS,
+                                       .n_pages = 2,
+                                       .max_pages_in_tables = 2,
+                                       .kv_format = info.kv_default};
     *n_bytes = (size_t)N_TOKENS * n_vocab * sizeof **logits;
     *logits = calloc(*n_bytes, 1);
     assert_non_null(*logits);

@@ -58,6 +58,13 @@ static inline void tiny_u32(struct tiny_model *tiny, const char *suffix, uint32_
     key->u32 = value;
 }
 
+static inline void tiny_bool(struct tiny_model *tiny, const char *suffix, bool value)
+{
+    struct tiny_key *key = tiny_key(tiny, suffix);
+    key->type = GGUF_TYPE_BOOL;
+    key->u32 = value;
+}
+
 static inline void tiny_f32(struct tiny_model *tiny, const char *suffix, float value)
 {
     struct tiny_key *key = tiny_key(tiny, suffix);
@@ -168,6 +175,7 @@ static inline void tiny_write_key(struct writer *file, const struct tiny_key *ke
     put_key(file, key->name, key->type);
     switch (key->type) {
     case GGUF_TYPE_F32: put_u32(file, bits_of_float(key->f32)); break;
+    case GGUF_TYPE_BOOL: put_u8(file, (uint8_t)key->u32); break;
     case GGUF_TYPE_STRING: put_string(file, key->text); break;
     case GGUF_TYPE_ARRAY:
         put_array(file, GGUF_TYPE_STRING, key->u32);
