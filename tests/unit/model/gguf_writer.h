@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 struct writer {
-    uint8_t bytes[16384];
+    uint8_t bytes[65536];
     size_t size;
 };
 

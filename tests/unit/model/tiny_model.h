@@ -11,7 +11,7 @@
 
 #include <stdio.h>
 
-#define TINY_MAX 32
+#define TINY_MAX 64
 
 struct tiny_key {
     char name[64];
