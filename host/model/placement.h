@@ -34,6 +34,7 @@ struct tile_run {
 struct placement {
     const struct model *model; /* borrowed */
     uint32_t weight_formats;
+    bool streams;   /* experts are not placed: they go to the slots of a pool */
     unsigned banks; /* over which matrices are dealt; 1: they are not */
     struct tile_run *runs;
     size_t n_runs;       /* owned */
@@ -47,9 +48,14 @@ bool placement_has(const struct model *model, size_t index);
 int placement_tiles(const struct model *model, size_t index, uint32_t weight_formats, struct tensor_tiles *tiles,
                     struct error *err);
 
+/* Whether it has a place of its own there: not so an expert that streams. */
+bool placement_wants(const struct placement *placement, size_t index);
+
 /* Decides for this card, with the memory that it has free now. Released by placement_close, which takes a zeroed one too. */
 int placement_open(const struct model *model, const struct card_info *info, struct placement *placement,
                    struct error *err);
+int placement_open_streaming(const struct model *model, const struct card_info *info, struct placement *placement,
+                             struct error *err); /* the same, but experts stream */
 void placement_close(struct placement *placement);
 
 /* Card memory for the tensor, in bytes: as part of what is dealt, or as an allocation of its own. */
