@@ -50,8 +50,11 @@ static int load(struct serving *serving, struct error *err)
     model->tokenizer = serving->tokenizer;
     model->chat_status = chat_open(model_file(serving->source), model->tokenizer, &model->chat, &model->chat_error);
 
-    const struct model_load_options how = {
-        .progress = on_progress, .progress_context = serving, .threads = options->threads};
+    const struct model_load_options how = {.progress = on_progress,
+                                           .progress_context = serving,
+                                           .threads = options->threads,
+                                           .expert_slots = options->expert_slots,
+                                           .expert_policy = options->expert_policy};
     status = experts_load(serving->source, serving->card, &how, &serving->loaded, err);
     if (status < 0) return status;
     const struct draft_load_options drafts = {
@@ -68,6 +71,7 @@ static int load(struct serving *serving, struct error *err)
     if (status < 0) return status;
     engine_get_limits(model->engine, &model->limits);
     model->conversion = loaded_model_conversion(serving->loaded);
+    (void)experts_describe(serving->loaded, model->residency);
     return 0;
 }
 

@@ -35,6 +35,7 @@ WALL_CLOCK = re.compile(r"\b(clock_gettime|clock_nanosleep|gettimeofday|time|tim
 WALL_CLOCK_PLACES = {
     "host/text/jinja.c",  # the day that a chat template writes into a prompt (strftime_now)
     "host/engine/engine_clock.c",  # arrivals, and all times on a card without a clock
+    "host/experts/copier.c",  # how long copies take and programs wait in real time, for the counters; and the delays of tests
     "sim/mailbox.c",  # how long a program waits for a thread of the host that may have died: ends a run, times nothing
 }
 LEAVES = re.compile(r"\b(exit|_exit|abort|quick_exit)\s*\(")

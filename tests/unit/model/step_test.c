@@ -394,7 +394,7 @@ static void test_progress_and_cancelling(void **state)
     struct fixture f = {0};
     struct error err = {0};
     struct progress progress = {0};
-    const struct model_load_options options = {on_progress, &progress, 3};
+    const struct model_load_options options = {.progress = on_progress, .progress_context = &progress, .threads = 3};
     open_model(&f, "qwen3_moe/model-q8_0.gguf", "sim");
     uint64_t at_start = free_bytes(f.card);
     assert_int_equal(model_load(f.model, f.card, &options, &f.loaded, &err), 0);
