@@ -42,8 +42,8 @@ int signature_sign(const struct signed_content *content, const char *key_path, c
 
 /*
  * That text (a .sig file's) signs content with a key that has a .pub file in folder; key_name gets that file's name. Neither the
- * folder nor the file may be writable by everybody. ERROR_BAD_FILE: no signature, or not of this content; ERROR_NOT_FOUND: the key is not among
- * those trusted; else ERROR_IO.
+ * folder nor the file may be writable by everybody. ERROR_BAD_FILE: no signature, or not of this content; ERROR_NOT_FOUND: the
+ * key is not among those trusted; else ERROR_IO.
  */
 int signature_verify(const struct signed_content *content, const char *text, size_t n_bytes, const char *folder,
                      char key_name[256], struct error *err);

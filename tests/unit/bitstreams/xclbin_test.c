@@ -37,7 +37,7 @@ static void random_xclbin(uint32_t *state, struct xclbin *out, struct xclbin_sec
     for (size_t i = 0; i < out->n_sections; i++) {
         section[i] = (struct xclbin_section){.kind = 100 + (uint32_t)i, .bytes = bytes + next_random(state) % 100};
         section[i].n_bytes = next_random(state) % 100;
-        snprintf(section[i].name, sizeof section[i].name, "section %zu", i);
+        snprintf(section[i].name, sizeof section[i].name, "section %c", (char)('a' + i));
     }
 }
 
