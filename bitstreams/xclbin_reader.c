@@ -18,7 +18,7 @@ static int refuse(struct error *err, enum xclbin_fault fault, const char *format
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     error_set(err, ERROR_BAD_FILE, "%s", text);
-    if (err) err->detail = fault;
+    if (err) err->detail = (int)fault;
     return ERROR_BAD_FILE;
 }
 
