@@ -14,6 +14,7 @@ ARROWS = {
     "kernels/hls": {"kernels/abi"},
     "host/base": set(),
     "bitstreams/profiles": {"kernels/abi"},
+    "bitstreams": {"kernels/abi", "bitstreams/profiles"},
     "sim": {"kernels/abi", "bitstreams/profiles"},
     "driver": set(),
     "host/card": {"kernels/abi", "sim", "bitstreams/profiles"},
@@ -24,7 +25,7 @@ ARROWS = {
     "host/experts": {"kernels/abi", "host/card", "host/model"},
     "host/engine": {"kernels/abi", "host/card", "host/model", "host/text", "host/experts"},
     "host/serve": {"host/card", "host/model", "host/text", "host/experts", "host/engine"},
-    "host/cli": {"kernels/abi", "host/card", "host/model", "host/text", "host/experts", "host/engine", "host/serve", "host/plan", "driver", "bitstreams/profiles", "sim"},
+    "host/cli": {"kernels/abi", "host/card", "host/model", "host/text", "host/experts", "host/engine", "host/serve", "host/plan", "driver", "bitstreams", "bitstreams/profiles", "sim"},
 }
 FORBIDDEN = re.compile(r"\b(strcpy|strcat|sprintf|vsprintf|strtok|atoi|atol|atof|gets|alloca|system)\s*\(")
 # Where time is virtual on a card that keeps a clock, and the places in it that may read a wall clock all the same.
