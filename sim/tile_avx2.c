@@ -211,10 +211,11 @@ INLINE void few_rows(const struct group *g, uint32_t at, int count, int run, int
         UNROLL
         for (int t = 0; t < count; t++) {
             int32_t values = rows[t].sum[at];
-            if (parts == 2) values = part == 0 ? half_sum(value[t]) : values - half_sum(value[t]);
+            if (parts == 2) values = part == 0 ? half_sum(value[t]) : wrapped_difference(values, half_sum(value[t]));
             for (int h = 0; h < 2 && is_wide; h++)
                 sum[t][h] = _mm256_add_epi32(sum[t][h], _mm256_slli_epi32(high[t][h], 4));
-            add_scaled(g->scale[part], _mm256_set1_ps(rows[t].scale[at]), sum[t], offset * values, acc[t]);
+            add_scaled(g->scale[part], _mm256_set1_ps(rows[t].scale[at]), sum[t], wrapped_product(offset, values),
+                       acc[t]);
         }
     }
     for (int t = 0; t < count && has_minimum; t++) {

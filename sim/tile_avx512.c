@@ -152,12 +152,13 @@ INLINE void group_rows(const struct group *g, uint32_t at, int32_t offset, int p
         const int32_t sum = rows[i].sum[at];
         __m512 total = _mm512_loadu_ps(acc[i]);
         if (parts == 1) {
-            const __m512i exact = dot(g, value, 0, 8, _mm512_set1_epi32(-offset * sum));
+            const __m512i exact = dot(g, value, 0, 8, _mm512_set1_epi32(wrapped_product(-offset, sum)));
             total = _mm512_fmadd_ps(_mm512_mul_ps(g->scale[0], by), _mm512_cvtepi32_ps(exact), total);
         } else {
             const int32_t first = half_sum(value);
-            const __m512i a = dot(g, value, 0, 4, _mm512_set1_epi32(-offset * first));
-            const __m512i b = dot(g, value, 4, 8, _mm512_set1_epi32(-offset * (sum - first)));
+            const __m512i a = dot(g, value, 0, 4, _mm512_set1_epi32(wrapped_product(-offset, first)));
+            const __m512i b =
+                dot(g, value, 4, 8, _mm512_set1_epi32(wrapped_product(-offset, wrapped_difference(sum, first))));
             total = _mm512_fmadd_ps(_mm512_mul_ps(g->scale[0], by), _mm512_cvtepi32_ps(a), total);
             total = _mm512_fmadd_ps(_mm512_mul_ps(g->scale[1], by), _mm512_cvtepi32_ps(b), total);
         }

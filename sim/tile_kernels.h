@@ -33,6 +33,10 @@ tile_kernel tile_avx512; /* AVX-512 F, BW, VL, VNNI */
 tile_kernel tile_neon; /* dot-product extension */
 #endif
 
+/* Modulo 2^32: a table of sums that lies gives a wrong result, not an undefined one. */
+static inline int32_t wrapped_product(int32_t a, int32_t b) { return (int32_t)((uint32_t)a * (uint32_t)b); }
+static inline int32_t wrapped_difference(int32_t a, int32_t b) { return (int32_t)((uint32_t)a - (uint32_t)b); }
+
 /*
  * Asks for the bytes that lie AHEAD of group i of a block. Blocks of 256 columns have their parts in several places, which
  * no prefetcher follows as one stream.
