@@ -220,6 +220,14 @@ static uint64_t await(struct sim_clock *clock, const struct sim_step *step, uint
     return begin + polls * poll;
 }
 
+/* The dispatcher stands still in AWAIT: nothing behind it has begun, and experts that came late were not read ahead. */
+static void hold_back(struct sim_clock *clock, bool waited, uint64_t end)
+{
+    clock->begun = end;
+    clock->dispatched = larger(clock->dispatched, end);
+    if (waited) clock_chosen(clock, end);
+}
+
 static struct timeline_event event_of(const struct sim_clock *clock, const struct sim_step *step, unsigned descriptor)
 {
     return (struct timeline_event){.opcode = step->d->opcode,
@@ -250,9 +258,12 @@ void sim_clock_run(struct sim_clock *clock, const struct sim_step *step, const s
     if (clock->sink.event) clock->at = event_of(clock, step, descriptor);
     const uint64_t computed = begin + sim_cycles(&clock->rates, cost.cycles);
     const uint64_t moved = move(clock, step, work, begin);
+    const uint64_t waits = clock->waits;
     const uint64_t end = larger(d->opcode == CARD_OP_AWAIT ? await(clock, step, begin) : computed, moved);
+    const bool waited = clock->waits > waits;
     clock->flights.end[place] = end;
     clock->begun = begin;
+    if (d->opcode == CARD_OP_AWAIT) hold_back(clock, waited, end);
     clock->unit_free[cost.unit] = cost.tail ? larger(computed - sim_cycles(&clock->rates, cost.tail), moved) : end;
     clock->ended = larger(clock->ended, end);
     const uint64_t from = larger(begin, clock->unit_ended[cost.unit]), busy = computed > from ? computed - from : 0;

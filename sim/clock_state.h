@@ -93,6 +93,7 @@ struct sim_clock {
     struct clock_span copying[2];  /* the last stretch of copies without a gap, each direction */
     bool running;                  /* between begin and end: copies are the second thread's */
     uint64_t second_now;           /* that thread */
+    uint64_t answered;             /* it had, the PUBLISH before the last one */
     struct clock_pending *pending; /* ends that lie ahead of now, by event */
     size_t n_pending, pending_capacity;
     uint64_t link_bytes, link_busy[2];

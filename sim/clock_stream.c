@@ -9,6 +9,9 @@ static const struct sim_clock_order no_order;
 
 void sim_clock_answer(struct sim_clock *clock, card_addr mailbox, uint64_t n_choices)
 {
+    pthread_mutex_lock(&clock->lock);
+    clock->answered = clock->second_now;
+    pthread_mutex_unlock(&clock->lock);
     const uint64_t bytes = CARD_WORD_BYTES + n_choices * sizeof(struct card_choice);
     (void)sim_clock_copy(clock, SIM_CLOCK_READ, &no_order, mailbox, sizeof(uint32_t), NULL);
     if (bytes > MAILBOX_READ)
@@ -29,4 +32,21 @@ void sim_clock_stream(struct sim_clock *clock, card_addr address, uint64_t bytes
     for (unsigned i = 0; i < n; i++) clock_second_end(clock, SIM_CLOCK_WRITE, entries[i], sizeof(card_addr), end);
     clock->second_now = now;
     pthread_mutex_unlock(&clock->lock);
+}
+
+bool sim_clock_fill(struct sim_clock *clock, card_addr address, uint64_t bytes, const card_addr *entries, unsigned n)
+{
+    pthread_mutex_lock(&clock->lock);
+    const uint64_t now = clock->second_now, busy = clock->link.busy_until[LINK_HOST_TO_CARD];
+    const uint64_t begin =
+        busy > clock->answered ? busy : clock->answered + clock->rates.host.transfer_first_ps; /* as link_occupy */
+    const bool fits = begin < now;
+    if (fits) clock->second_now = clock->answered;
+    pthread_mutex_unlock(&clock->lock);
+    if (!fits) return false;
+    sim_clock_stream(clock, address, bytes, entries, n);
+    pthread_mutex_lock(&clock->lock);
+    clock->second_now = now;
+    pthread_mutex_unlock(&clock->lock);
+    return true;
 }

@@ -14,4 +14,10 @@ void sim_clock_answer(struct sim_clock *clock, card_addr mailbox, uint64_t n_cho
 /* It starts a copy to the card. When that ends, the n entries of slot tables are there, which AWAIT looks at. */
 void sim_clock_stream(struct sim_clock *clock, card_addr address, uint64_t bytes, const card_addr *entries, unsigned n);
 
+/*
+ * A copy that the second thread had ready since it answered the last PUBLISH but this one, for when the link has nothing else to
+ * do: false if it would not have begun by now, and then nothing is charged; else it began as soon as it could. Answer first.
+ */
+bool sim_clock_fill(struct sim_clock *clock, card_addr address, uint64_t bytes, const card_addr *entries, unsigned n);
+
 #endif

@@ -385,6 +385,14 @@ void card_stream_start(struct card *card, card_addr dst, uint64_t bytes, const c
     if (card->backend->ops->stream_start) card->backend->ops->stream_start(card->backend, dst, bytes, entries, n);
 }
 
+bool card_stream_fill(struct card *card, card_addr dst, uint64_t bytes, const card_addr *entries, unsigned n)
+{
+    const struct card_backend_ops *ops = card->backend->ops;
+    if (!ops->stream_fill || !ops->stream_fill(card->backend, dst, bytes, entries, n)) return false;
+    card->bytes_to_card += bytes;
+    return true;
+}
+
 int card_stream_write(struct card *card, card_addr dst, const void *src, size_t bytes, struct error *err)
 {
     int rc = check_range(card, "card write", dst, bytes, err);

@@ -161,6 +161,13 @@ int card_set_agent(struct card *card, const struct card_agent *agent, struct err
 void card_stream_start(struct card *card, card_addr dst, uint64_t bytes, const card_addr *entries, unsigned n);
 
 /*
+ * The agent, in published: a copy that it had ready since the publication before this one, for when nothing else was to be copied.
+ * true: the link came to it before this publication was known; it counts, and has begun as soon as it could. false: not so,
+ * and nothing is counted; also on cards without a clock.
+ */
+bool card_stream_fill(struct card *card, card_addr dst, uint64_t bytes, const card_addr *entries, unsigned n);
+
+/*
  * Moves bytes that card_stream_start has counted, now, from any thread, to what no running descriptor uses; 8 bytes at a
  * multiple of 8 as one. Bytes that were moved before are seen by who sees these.
  */

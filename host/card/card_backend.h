@@ -73,6 +73,9 @@ struct card_backend_ops {
     /* (optional: it has no time) As card_stream_start. */
     void (*stream_start)(struct card_backend *backend, card_addr dst, uint64_t bytes, const card_addr *entries,
                          unsigned n);
+    /* (optional: false) As card_stream_fill. */
+    bool (*stream_fill)(struct card_backend *backend, card_addr dst, uint64_t bytes, const card_addr *entries,
+                        unsigned n);
     /* (optional: the functions above are for every card of the backend) Whether this card has a clock. */
     bool (*has_clock)(const struct card_backend *backend);
     /* (optional: no) Whether src of write and dst of read may be NULL: nothing is copied. */

@@ -190,6 +190,13 @@ static void stream_start(struct card_backend *backend, card_addr dst, uint64_t b
     if (clock) sim_clock_stream(clock, dst, bytes, entries, n);
 }
 
+static bool stream_fill(struct card_backend *backend, card_addr dst, uint64_t bytes, const card_addr *entries,
+                        unsigned n)
+{
+    struct sim_clock *clock = card_of(backend)->clock;
+    return clock && sim_clock_fill(clock, dst, bytes, entries, n);
+}
+
 static bool has_clock(const struct card_backend *backend) { return const_card_of(backend)->clock != NULL; }
 static bool takes_nothing(const struct card_backend *backend) { return const_card_of(backend)->timing; }
 static uint64_t now(const struct card_backend *backend) { return sim_clock_now(const_card_of(backend)->clock); }
@@ -242,6 +249,7 @@ const struct card_backend_ops card_sim_ops = {
     .set_agent = set_agent,
     .stream_write = host_memory_stream_write,
     .stream_start = stream_start,
+    .stream_fill = stream_fill,
     .has_clock = has_clock,
     .takes_nothing = takes_nothing,
     .now = now,

@@ -6,10 +6,12 @@
  *            token to the end, -n steps of BATCH tokens
  *   load     from before the file is opened until the engine is ready; and on to the first token of a one-token prompt
  *   prefix   from the submission of a prompt to its first token: computed, then again from the pages that this left
- * One run of each but load warms up and is not counted. With --arrivals none of these: see bench_arrivals.h.
+ * One run of each but load warms up and is not counted. With --arrivals none of these: see bench_arrivals.h; nor with
+ * --routing: see bench_routing.h.
  */
 #include "host/base/memory.h"
 #include "host/cli/bench_arrivals.h"
+#include "host/cli/bench_routing.h"
 #include "host/cli/commands.h"
 #include "host/cli/experts_report.h"
 #include "host/cli/file_hash.h"
@@ -27,6 +29,7 @@ struct bench_options {
     struct session_options session;
     uint32_t n_prompt, n_decode, n_prefix, batch, repeat;
     const char *arrivals; /* NULL, or the file */
+    struct bench_routing_options routing;
     bool load, no_hash;
 };
 
@@ -364,9 +367,26 @@ static int bench(const struct bench_options *options, struct error *err)
     return status;
 }
 
+static int bench_trace(struct bench_options *options)
+{
+    struct bench_routing_options *routing = &options->routing;
+    struct error err = {0};
+    routing->card = options->session.card;
+    routing->policy = options->session.expert_policy;
+    routing->slots = options->session.expert_slots;
+    routing->steps = options->n_decode;
+    routing->batch = options->batch;
+    routing->model_path = options->session.model_path;
+    return bench_routing(routing, &err) < 0 ? failure("bench: %s", err.text) : EXIT_DONE;
+}
+
 static int run(const struct command *self, int argc, char **argv)
 {
-    struct bench_options o = {.n_prompt = 128, .n_decode = 64, .batch = 1, .repeat = 3};
+    struct bench_options o = {.n_prompt = 128,
+                              .n_decode = 64,
+                              .batch = 1,
+                              .repeat = 3,
+                              .routing = {.warm_steps = 256, .position = 1023, .seed = 7}};
     bool json; /* what it prints anyway */
     const struct option table[] = {
         {"prompt", 'p', OPTION_U32, &o.n_prompt, "N", "tokens of a prompt (default 128; 0: no prefill line)", 0,
@@ -376,6 +396,19 @@ static int run(const struct command *self, int argc, char **argv)
          "time to first token after N tokens, computed and from the prefix cache (default 0: no line)", 0, 1 << 24},
         {"arrivals", 0, OPTION_TEXT, &o.arrivals, "FILE",
          "serve the requests of FILE in virtual time instead (needs --card sim:PROFILE)", 0, 0},
+        {"routing", 0, OPTION_TEXT, &o.routing.routing, "FILE",
+         "decode by a routing trace in virtual time instead, without a model (needs --card sim:PROFILE)", 0, 0},
+        {"arch", 0, OPTION_TEXT, &o.routing.architecture, "NAME",
+         "of --routing: a name of sluice plan (default: the trace's model)", 0, 0},
+        {"resident", 0, OPTION_U32, &o.routing.resident_percent, "PERCENT",
+         "of --routing: experts in card memory (default: a line for 25, 50 and 75)", 1, 100},
+        {"warm", 0, OPTION_U32, &o.routing.warm_steps, "N",
+         "of --routing: steps that fill the slots and are not counted (default 256)", 0, 1 << 24},
+        {"position", 0, OPTION_U32, &o.routing.position, "N",
+         "of --routing: at which each token is decoded (default 1023)", 0, 1 << 20},
+        {"no-guesses", 0, OPTION_FLAG, &o.routing.no_guesses, NULL,
+         "of --routing: what the trace predicts of the next layer is not copied ahead", 0, 0},
+        {"seed", 0, OPTION_U64, &o.routing.seed, "N", "of --routing: of a recipe's trace (default 7)", 0, 0},
         {"load", 0, OPTION_FLAG, &o.load, NULL, "a line with the time to load and to a first token", 0, 0},
         {"no-hash", 0, OPTION_FLAG, &o.no_hash, NULL, "leave out the file's hash, which reads all of it", 0, 0},
         {"batch", 'b', OPTION_U32, &o.batch, "N", "sequences at the same time (default 1)", 1, 1024},
@@ -390,6 +423,10 @@ static int run(const struct command *self, int argc, char **argv)
     int status = options_parse(self, table, argc, argv, &o.session.model_path, 1, &n_operands);
     if (status < 0) status = session_check(self, &o.session);
     if (status >= 0) return status;
+    if (o.routing.routing &&
+        (o.arrivals || o.load || o.n_prefix > 0 || o.n_decode == 0 || (o.routing.architecture && o.session.model_path)))
+        return usage_error(self, "--routing measures by itself: give -n and MODEL or --arch, and leave out --arrivals, "
+                                 "--load and --prefix");
     if (o.arrivals && (o.load || o.n_prefix > 0))
         return usage_error(self, "--arrivals measures by itself: leave out --load and --prefix");
     if (!o.arrivals && o.n_prompt == 0 && o.n_decode == 0 && o.n_prefix == 0 && !o.load)
@@ -397,13 +434,15 @@ static int run(const struct command *self, int argc, char **argv)
     if (!o.arrivals && o.session.max_sequences < o.batch) o.session.max_sequences = o.batch;
 
     struct error err = {0};
+    if (o.routing.routing) return bench_trace(&o);
     if ((o.arrivals ? bench_file(&o, &err) : bench(&o, &err)) < 0) return failure("bench: %s", err.text);
     return EXIT_DONE;
 }
 
 const struct command command_bench = {
     .name = "bench",
-    .synopsis = "[MODEL] [-p N] [-n N] [-t THREADS] [-b BATCH] [--prefix N] [--load] [--arrivals FILE] [--trace FILE]",
+    .synopsis = "[MODEL] [-p N] [-n N] [-t THREADS] [-b BATCH] [--prefix N] [--load] [--arrivals FILE] "
+                "[--routing FILE] [--trace FILE]",
     .summary = "Measures the speed of prefill and decode.",
     .details =
         "Prints one JSON object per line: prefill of -p tokens for each of BATCH sequences, and -n decode steps of "
@@ -413,6 +452,11 @@ const struct command command_bench = {
         "With --arrivals, for each line of FILE, {\"at_ms\": 12.5, \"prompt_tokens\": 512, \"output_tokens\": 64} or\n"
         "12.5,512,64, what became of that request in virtual time, then percentiles; -p, -n, -b and -r have no part "
         "in\n"
-        "it, --max-seqs and --chunk do. The same file gives the same bytes on any machine, with any --threads.",
+        "it, --max-seqs and --chunk do. The same file gives the same bytes on any machine, with any --threads.\n"
+        "With --routing, decode of a model's shape whose experts stream as FILE, a routing trace, or the generator's\n"
+        "recipe of that name (mixtral-8x7b, qwen3-30b-a3b, deepseek-v3, kimi-k2) says: -n steps after --warm, for "
+        "each\n"
+        "share of experts --resident, with --expert-policy. No weight is read, and the card's memory is as large as\n"
+        "that needs.",
     .run = run,
 };

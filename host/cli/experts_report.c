@@ -20,6 +20,7 @@ void experts_window_end(struct loaded_model *loaded, struct experts_window *wind
     window->traffic.ahead = now.traffic.ahead - window->traffic.ahead;
     window->traffic.ahead_used = now.traffic.ahead_used - window->traffic.ahead_used;
     window->traffic.bytes = now.traffic.bytes - window->traffic.bytes;
+    window->traffic.wasted_bytes = now.traffic.wasted_bytes - window->traffic.wasted_bytes;
     window->traffic.stall_ps = now.traffic.stall_ps - window->traffic.stall_ps;
     window->times.waited_ns = now.times.waited_ns - window->times.waited_ns;
     window->times.copied_ns = now.times.copied_ns - window->times.copied_ns;

@@ -75,6 +75,7 @@ static int load(const struct session_options *options, bool quiet, struct sessio
         .threads = options->threads,
         .expert_slots = options->expert_slots,
         .expert_policy = options->expert_policy,
+        .record_routing = options->record_routing,
     };
     int status = experts_load(session->model, session->card, &load_options, &session->loaded, err);
     progress_end(&progress);
@@ -172,11 +173,12 @@ failed:
 
 int session_end_trace(struct session *session, struct error *err)
 {
-    if (!session->trace) return 0;
+    int status = session->loaded ? experts_end_recording(session->loaded, err) : 0;
+    if (!session->trace) return status;
     card_trace(session->card, NULL, NULL);
-    int status = trace_file_close(session->trace, err);
+    const int closed = trace_file_close(session->trace, status < 0 ? NULL : err);
     session->trace = NULL;
-    return status;
+    return status < 0 ? status : closed;
 }
 
 void session_close(struct session *session)

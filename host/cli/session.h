@@ -15,11 +15,12 @@ struct session_options {
     const char *cache_dir;  /* NULL, or where packed files of GGUF models are kept */
     uint32_t threads;       /* 0: one per core */
     uint32_t context, max_sequences, chunk;
-    uint32_t expert_slots;     /* 0: the rule of host/experts */
-    const char *expert_policy; /* NULL: its default */
-    uint32_t queue_limit;      /* of the engine; 0: its own */
-    uint64_t memory_mib;       /* of a simulated card; 0: what its profile or the host has */
-    const char *trace;         /* NULL, or where the card's timeline goes: see TRACE_OPTION_ROW */
+    uint32_t expert_slots;      /* 0: the rule of host/experts */
+    const char *expert_policy;  /* NULL: its default */
+    const char *record_routing; /* NULL, or a file for the routers' choices */
+    uint32_t queue_limit;       /* of the engine; 0: its own */
+    uint64_t memory_mib;        /* of a simulated card; 0: what its profile or the host has */
+    const char *trace;          /* NULL, or where the card's timeline goes: see TRACE_OPTION_ROW */
 
     /* Of commands that answer: see SPECULATION_OPTION_ROWS. */
     const char *speculate;  /* NULL, "off" or "lookup" */
@@ -49,6 +50,14 @@ struct session_options {
          &(o)->expert_policy,                                                                                           \
          "NAME",                                                                                                        \
          "which expert gives up its slot: lru, lfu, profile, adaptive",                                                 \
+         0,                                                                                                             \
+         0},                                                                                                            \
+        {"record-routing",                                                                                              \
+         0,                                                                                                             \
+         OPTION_TEXT,                                                                                                   \
+         &(o)->record_routing,                                                                                          \
+         "FILE",                                                                                                        \
+         "write which experts the routers choose (bench --routing replays it)",                                         \
          0,                                                                                                             \
          0},                                                                                                            \
         {"expert-slots",                                                                                                \
@@ -119,7 +128,7 @@ int session_open(const struct session_options *options, bool need_tokenizer, boo
                  struct error *err);
 void session_close(struct session *session);
 
-/* The trace is complete: an error if it could not be written. For the end of what went well; session_close ends it too. */
+/* What --trace and --record-routing write is complete, or an error. For the end of what went well; session_close ends it too. */
 int session_end_trace(struct session *session, struct error *err);
 
 #endif

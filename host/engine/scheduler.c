@@ -4,6 +4,7 @@
  * mutex is taken only when another thread left something or a sequence ends.
  */
 #include "host/engine/sequence.h"
+#include "host/experts/experts.h"
 
 #include "host/base/memory.h"
 
@@ -386,7 +387,9 @@ static int step_failed(struct engine *engine, const struct error *cause, struct 
 static int run_step(struct engine *engine, const struct step *step, struct error *cause)
 {
     const uint64_t start = engine->draft_source ? engine_clock_now(&engine->clock) : 0;
+    experts_begin_step(engine->loaded, step);
     if (model_step(engine->loaded, engine->memory, step, engine->logits, cause) < 0) return cause->code;
+    experts_end_step(engine->loaded);
     if (!engine->draft_source) return 0;
     for (uint32_t i = 0; i < engine->n_running; i++) {
         if (!is_decoding(engine->running[i])) return 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/experts/experts.h"
 
+#include "host/experts/routing_recorder.h"
 #include "host/experts/stream.h"
 #include "host/model/expert_pool.h"
 
@@ -87,12 +88,21 @@ static int choose_slots(const struct model *model, const struct model_load_optio
                         const struct experts_residency *residency, uint32_t *n_slots, struct error *err)
 {
     const uint64_t most = (uint64_t)residency->n_layers * residency->n_experts;
+    if (options != NULL && options->record_routing != NULL && (most == 0 || options->experts_resident))
+        return error_set(err, ERROR_BAD_ARGUMENT, "%s has no experts that stream, whose routing could be recorded",
+                         model_name(model));
     *n_slots = options != NULL && !options->experts_resident ? options->expert_slots : 0;
     if (*n_slots > 0 && most == 0)
         return error_set(err, ERROR_BAD_ARGUMENT, "%s has no experts that could stream (--expert-slots)",
                          model_name(model));
     if (*n_slots > most) *n_slots = (uint32_t)most;
-    if (*n_slots == 0 && residency->fits) return 0;
+    if (*n_slots == 0 && residency->fits) {
+        /* The card tells of its choices where experts stream: they all come once, and stay. */
+        if (options != NULL && options->record_routing != NULL) *n_slots = (uint32_t)most;
+        if (residency->streaming_bytes + *n_slots * residency->slot_bytes > residency->free_bytes)
+            *n_slots = residency->n_slots;
+        return 0;
+    }
     const uint64_t asked = residency->streaming_bytes + *n_slots * residency->slot_bytes;
     if (*n_slots > 0 && asked > residency->free_bytes)
         return error_set(
@@ -107,6 +117,15 @@ static int choose_slots(const struct model *model, const struct model_load_optio
     return *n_slots >= model_get_config(model)->n_experts_used && most > 0 ? 0 : does_not_fit(model, residency, err);
 }
 
+static int start_recording(struct loaded_model *loaded, const char *path, struct error *err)
+{
+    struct routing_recorder *recorder;
+    if (path == NULL) return 0;
+    int result = routing_recorder_open(path, loaded_model_source(loaded), &recorder, err);
+    if (result == 0) expert_stream_record(loaded_model_attached(loaded), recorder);
+    return result;
+}
+
 int experts_load(const struct model *model, struct card *card, const struct model_load_options *options,
                  struct loaded_model **out, struct error *err)
 {
@@ -117,6 +136,7 @@ int experts_load(const struct model *model, struct card *card, const struct mode
     if (result == 0) result = model_load(model, card, &how, out, err);
     if (result < 0 || how.expert_slots == 0) return result;
     result = expert_stream_open(*out, &how, err);
+    if (result == 0) result = start_recording(*out, how.record_routing, err);
     if (result == 0) return 0;
     loaded_model_close(*out);
     *out = NULL;
@@ -168,6 +188,7 @@ bool experts_count_all(const struct loaded_model *loaded, struct experts_traffic
         traffic->ahead += of_layer.ahead;
         traffic->ahead_used += of_layer.ahead_used;
         traffic->bytes += of_layer.bytes;
+        traffic->wasted_bytes += of_layer.wasted_bytes;
         traffic->stall_ps += of_layer.stall_ps;
     }
     return streams;
@@ -177,6 +198,30 @@ void experts_settle(struct loaded_model *loaded)
 {
     struct expert_stream *stream = loaded_model_attached(loaded);
     if (stream != NULL) expert_stream_settle(stream);
+}
+
+static struct routing_recorder *recorder_of(const struct loaded_model *loaded)
+{
+    struct expert_stream *stream = loaded_model_attached(loaded);
+    return stream != NULL ? expert_stream_recorder(stream) : NULL;
+}
+
+void experts_begin_step(struct loaded_model *loaded, const struct step *step)
+{
+    if (recorder_of(loaded) != NULL) routing_recorder_begin(recorder_of(loaded), step);
+}
+
+void experts_end_step(struct loaded_model *loaded)
+{
+    if (recorder_of(loaded) != NULL) routing_recorder_end(recorder_of(loaded));
+}
+
+int experts_end_recording(struct loaded_model *loaded, struct error *err)
+{
+    struct routing_recorder *recorder = recorder_of(loaded);
+    if (recorder == NULL) return 0;
+    expert_stream_record(loaded_model_attached(loaded), NULL);
+    return routing_recorder_close(recorder, err);
 }
 
 void experts_measure_times(const struct loaded_model *loaded, struct experts_times *times)

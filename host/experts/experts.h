@@ -52,8 +52,9 @@ struct experts_traffic {
     uint64_t hits, misses; /* in its slot when it was chosen, or not */
     uint64_t ahead;        /* read before it was chosen; of these were chosen: */
     uint64_t ahead_used;
-    uint64_t bytes;    /* that came for misses and ahead */
-    uint64_t stall_ps; /* of the card's clock, in AWAIT; 0 on cards without one */
+    uint64_t bytes;        /* that came for misses and ahead */
+    uint64_t wasted_bytes; /* of these, ahead for a guess that was wrong */
+    uint64_t stall_ps;     /* of the card's clock, in AWAIT; 0 on cards without one */
 };
 
 /* Of one layer, or summed up. false: experts do not stream, and all is 0. From any thread. */
@@ -62,6 +63,14 @@ bool experts_count_all(const struct loaded_model *loaded, struct experts_traffic
 
 /* Counts what the last layer's AWAIT took, which is known once its step is over. The card's thread, between steps. */
 void experts_settle(struct loaded_model *loaded);
+
+/*
+ * With record_routing: around each step, on the card's thread (nothing else without it); and the end of recording, which
+ * completes the file and tells what went wrong with it.
+ */
+void experts_begin_step(struct loaded_model *loaded, const struct step *step);
+void experts_end_step(struct loaded_model *loaded);
+int experts_end_recording(struct loaded_model *loaded, struct error *err);
 
 /* Real time, in ns, that programs have waited for experts, and that copies of experts have taken. */
 struct experts_times {

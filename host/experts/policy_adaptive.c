@@ -4,7 +4,8 @@
  *
  * How likely is learned while serving, by linear least squares. What is known of an expert are its shares of the
  * steps so far, faded at N_RATES speeds from "the last step" to some 250 steps, its share since the start, and its share with
- * the profile of earlier traffic counted in; what is learned is how much each of them says about the next step. So
+ * the profile of earlier traffic counted in, and its share since the subject changed (watch_subject), before which that one
+ * counts; what is learned is how much each of them says about the next step. So
  * where only repetition counts the policy comes to rank by recency, where only skew counts by frequency, and in between
  * by the mixture that fits. Normal equations are kept for each layer and for all together; a layer's weights come from its own
  * plus SHARED times the mean of all, so that a layer learns from the others before it has seen much, and layers may
@@ -25,8 +26,9 @@
 #define N_RATES 7u
 #define SINCE_START 7u
 #define WITH_PROFILE 8u
-#define ALWAYS 9u
-#define N_FEATURES 10u
+#define SINCE_CHANGE 9u
+#define ALWAYS 10u
+#define N_FEATURES 11u
 
 static const float rates[N_RATES] = {1.0f, 0.4f, 0.15f, 0.06f, 0.025f, 0.01f, 0.004f};
 
@@ -37,6 +39,11 @@ static const float rates[N_RATES] = {1.0f, 0.4f, 0.15f, 0.06f, 0.025f, 0.01f, 0.
 #define DISTANCE 0.7
 #define LEARN_EVERY 2u /* steps between two solutions of a layer's system */
 #define LEAST_VALUE 1e-6f
+#define FAMILIAR 3u /* of the rates: what a step is compared with, to see whether the subject has changed */
+#define USUAL 0.02  /* rate of what is usual */
+#define SLACK 0.1   /* a step may be so much less familiar than usual */
+#define CHANGED 0.5 /* sum of what goes beyond that */
+#define PRIOR 12.0f /* steps that the share before a change counts for after it */
 #define LEAST_SHARE 1e-12f
 
 struct equations {
@@ -47,11 +54,17 @@ struct adaptive {
     uint32_t n_layers, n_experts, layer; /* the layer of the last use */
     uint32_t stride;
     double profile_steps;
-    float *features;             /* [layer][expert][N_FEATURES] */
-    float *value;                /* [layer][expert] */
-    uint8_t *may_go;             /* [layer][expert]: resident and not pinned */
-    uint8_t *used;               /* [expert], 0 between calls */
-    uint32_t *steps;             /* [layer] */
+    float *features;    /* [layer][expert][N_FEATURES] */
+    float *value;       /* [layer][expert] */
+    uint8_t *may_go;    /* [layer][expert]: resident and not pinned */
+    uint8_t *used;      /* [expert], 0 between calls */
+    uint32_t *steps;    /* [layer] */
+    uint32_t *changes;  /* [layer]: of the subject, that it knows */
+    uint32_t *since;    /* [layer]: steps since */
+    double *usual;      /* [layer]: familiarity of a step */
+    double strange;     /* how much less familiar steps were, lately */
+    double strange_now; /* of the step at hand, summed over n_seen layers */
+    uint32_t n_seen, n_changes;
     struct equations *equations; /* [layer], and of all layers in the last */
     float *weights;              /* [layer][N_FEATURES] */
     float *nearness;             /* [layers until it comes] */
@@ -67,13 +80,16 @@ static bool take_memory(struct adaptive *own)
     own->may_go = memory_array(ids, sizeof *own->may_go);
     own->used = memory_array(own->n_experts, sizeof *own->used);
     own->steps = memory_array(layers, sizeof *own->steps);
+    own->changes = memory_array(layers, sizeof *own->changes);
+    own->since = memory_array(layers, sizeof *own->since);
+    own->usual = memory_array(layers, sizeof *own->usual);
     own->equations = memory_array(layers + 1, sizeof *own->equations);
     own->weights = memory_array(layers, N_FEATURES * sizeof *own->weights);
     own->nearness = memory_array(layers + 1, sizeof *own->nearness);
     own->least = memory_array(layers, sizeof *own->least);
     own->changed = memory_array(layers, sizeof *own->changed);
-    return own->features && own->value && own->may_go && own->used && own->steps && own->equations && own->weights &&
-           own->nearness && own->least && own->changed;
+    return own->changes && own->since && own->usual && own->features && own->value && own->may_go && own->used &&
+           own->steps && own->equations && own->weights && own->nearness && own->least && own->changed;
 }
 
 static void start_from(struct adaptive *own, const struct expert_profile *profile)
@@ -114,6 +130,9 @@ static void adaptive_close(struct expert_policy *policy)
     free(own->may_go);
     free(own->used);
     free(own->steps);
+    free(own->changes);
+    free(own->since);
+    free(own->usual);
     free(own->equations);
     free(own->weights);
     free(own->nearness);
@@ -164,9 +183,37 @@ static void solve(const struct adaptive *own, uint32_t layer)
     }
 }
 
+/*
+ * Whether the subject has changed: the experts of a step are less familiar than usual, all layers together, by more than chance.
+ * Cumulative sums (Page: Continuous inspection schemes, Biometrika 41, 1954).
+ */
+static void watch_subject(struct adaptive *own, uint32_t layer, const uint16_t *experts, uint32_t n)
+{
+    const float *x = own->features + (size_t)layer * own->n_experts * N_FEATURES;
+    double familiar = 0;
+    for (uint32_t i = 0; i < n; i++) familiar += (double)x[(size_t)experts[i] * N_FEATURES + FAMILIAR];
+    familiar /= n ? n : 1;
+    if (layer <= own->layer && own->n_seen > 0) {
+        own->strange += own->strange_now / own->n_seen - SLACK;
+        if (own->strange < 0) own->strange = 0;
+        if (own->strange > CHANGED) {
+            own->n_changes++;
+            own->strange = 0;
+        }
+        own->strange_now = 0;
+        own->n_seen = 0;
+    }
+    if (own->usual[layer] > 0 && own->steps[layer] > 30) {
+        own->strange_now += 1 - familiar / own->usual[layer];
+        own->n_seen++;
+    }
+    own->usual[layer] += fmax(USUAL, 1.0 / (own->steps[layer] + 1)) * (familiar - own->usual[layer]);
+}
+
 static void adaptive_use(struct expert_policy *policy, uint32_t layer, const uint16_t *experts, uint32_t n)
 {
     struct adaptive *own = policy->own;
+    watch_subject(own, layer, experts, n);
     uint32_t step = own->steps[layer]++;
     float *x = own->features + (size_t)layer * own->n_experts * N_FEATURES;
     struct equations more;
@@ -185,6 +232,13 @@ static void adaptive_use(struct expert_policy *policy, uint32_t layer, const uin
     float rate[N_FEATURES] = {0};
     for (uint32_t f = 0; f < N_RATES; f++) rate[f] = fmaxf(rates[f], 1.0f / (float)(step + 1));
     rate[SINCE_START] = 1.0f / (float)(step + 1);
+    if (own->changes[layer] != own->n_changes) {
+        for (uint32_t e = 0; e < own->n_experts; e++)
+            x[e * N_FEATURES + SINCE_CHANGE] = x[e * N_FEATURES + WITH_PROFILE];
+        own->changes[layer] = own->n_changes;
+        own->since[layer] = 0;
+    }
+    rate[SINCE_CHANGE] = 1.0f / ((float)own->since[layer]++ + PRIOR);
     rate[WITH_PROFILE] = (float)(1 / (own->profile_steps + step + 1));
     const float *weight = own->weights + layer * N_FEATURES;
     for (uint32_t e = 0; e < own->n_experts; e++, x += N_FEATURES) {

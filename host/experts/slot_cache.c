@@ -88,6 +88,13 @@ static struct slot_change evict(struct slot_cache *cache)
     return change;
 }
 
+uint32_t slot_cache_next(struct slot_cache *cache)
+{
+    if (cache->n_empty > 0) return cache->empty[cache->n_empty - 1];
+    const uint32_t id = expert_policy_victim(cache->policy);
+    return id == POLICY_NONE ? SLOT_NONE : cache->slot_of[id];
+}
+
 struct slot_change slot_cache_give(struct slot_cache *cache, uint32_t layer, uint32_t expert)
 {
     struct slot_change change = {SLOT_NONE, SLOT_NONE, SLOT_NONE};

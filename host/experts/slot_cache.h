@@ -31,6 +31,9 @@ struct slot_change {
 /* A layer's expert will be wanted soon: it stays until the next publication too, if it is there, or when a slot is given. */
 void slot_cache_expect(struct slot_cache *cache, uint32_t layer, uint32_t expert);
 
+/* The slot that slot_cache_give would give now; SLOT_NONE as there. */
+uint32_t slot_cache_next(struct slot_cache *cache);
+
 /* Gives a slot to an expert that was chosen or is expected, and has none. */
 struct slot_change slot_cache_give(struct slot_cache *cache, uint32_t layer, uint32_t expert);
 

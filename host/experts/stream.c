@@ -2,12 +2,15 @@
 #include "host/experts/stream.h"
 
 #include "host/base/memory.h"
+#include "host/experts/guess_judge.h"
+#include "host/experts/routing_recorder.h"
 #include "host/experts/slot_cache.h"
 #include "host/model/expert_pool.h"
 
 #include <inttypes.h>
 #include <pthread.h>
 
+#define BREAK_EVEN 0.2 /* of guesses: a wrong one costs a piece at most, and the room that it takes */
 #define LAST_MATRIX (EXPERT_POOL_MATRICES - 1) /* whose table AWAIT looks at */
 
 struct expert_stream {
@@ -22,13 +25,20 @@ struct expert_stream {
     uint16_t *chosen; /* owned; [n_experts]: the different experts, in the order of the choices */
     uint32_t n_chosen;
     uint64_t *expected; /* owned; [n_experts]: the last publication that read it ahead, of the layer behind its own */
-    uint32_t *wanted;   /* owned; [n_experts]: those of them that have no slot */
-    card_addr *entries; /* owned; [n_experts]: theirs that AWAIT looks at */
-    uint32_t layer;     /* of the last publication */
-    uint64_t waits_ps;  /* of the card, when it came */
+    /* What it guessed of a layer behind its own, and was not there. */
+    uint64_t *guessed;      /* owned; [n_experts]: the last publication that did */
+    uint32_t *wanted_ahead; /* owned; [n_experts] */
+    uint32_t n_guessed, guessed_layer;
+    struct guess_judge *judge; /* owned */
+    uint32_t n_entries;        /* of entries, of guesses that came */
+    uint32_t *wanted;          /* owned; [n_experts]: those of them that have no slot */
+    card_addr *entries;        /* owned; [n_experts]: theirs that AWAIT looks at */
+    uint32_t layer;            /* of the last publication */
+    uint64_t waits_ps;         /* of the card, when it came */
     bool keeps_time, is_agent;
-    pthread_mutex_t lock;            /* of the counters, which other threads read */
-    struct experts_traffic *traffic; /* owned; [n_layers] */
+    struct routing_recorder *recorder; /* owned; NULL: nothing is recorded */
+    pthread_mutex_t lock;              /* of the counters, which other threads read */
+    struct experts_traffic *traffic;   /* owned; [n_layers] */
 };
 
 static void forget(void *context, struct copy_job job)
@@ -78,14 +88,16 @@ static int sort_choices(struct expert_stream *stream, uint32_t layer, const stru
     return 0;
 }
 
-/* The entry that AWAIT looks at says that the expert is gone, before anything else comes to its slot. */
-static int evict(struct expert_stream *stream, uint32_t layer, const struct slot_change *change, struct error *err)
+/* The entry that AWAIT looks at says that the expert is gone, before anything else comes to its slot. ahead: for a guess. */
+static int evict(struct expert_stream *stream, uint32_t layer, const struct slot_change *change, bool ahead,
+                 struct error *err)
 {
     const card_addr none = CARD_NO_SLOT;
     if (change->old_layer == SLOT_NONE) return 0;
     const card_addr entry = expert_pool_entry(stream->pool, change->old_layer, LAST_MATRIX, change->old_expert);
     /* This layer's tables are written as a whole when its experts have come. */
-    if (change->old_layer != layer) card_stream_start(stream->card, entry, sizeof none, NULL, 0);
+    if (change->old_layer != layer && !(ahead && card_stream_fill(stream->card, entry, sizeof none, NULL, 0)))
+        card_stream_start(stream->card, entry, sizeof none, NULL, 0);
     return card_stream_write(stream->card, entry, &none, sizeof none, err);
 }
 
@@ -108,7 +120,7 @@ static int bring(struct expert_stream *stream, uint32_t layer, uint32_t expert, 
     if (change.slot == SLOT_NONE)
         return error_set(err, ERROR_INTERNAL, "layer %u: more experts at once than the %u slots", layer,
                          stream->shape.n_slots);
-    int result = evict(stream, layer, &change, err);
+    int result = evict(stream, layer, &change, false, err);
     if (result < 0) {
         forget(stream, job);
         return result;
@@ -121,13 +133,20 @@ static int bring(struct expert_stream *stream, uint32_t layer, uint32_t expert, 
     return 0;
 }
 
+/* Of a layer's three tables, which follow each other. */
+static uint64_t tables_bytes(const struct expert_stream *stream)
+{
+    return (uint64_t)EXPERT_POOL_MATRICES * stream->shape.n_experts * sizeof(card_addr);
+}
+
 /* The layer's three tables, in one copy behind its experts. */
 static void start_tables(struct expert_stream *stream, uint32_t layer, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
-        stream->entries[i] = expert_pool_entry(stream->pool, layer, LAST_MATRIX, stream->wanted[i]);
-    const uint64_t bytes = (uint64_t)EXPERT_POOL_MATRICES * stream->shape.n_experts * sizeof(card_addr);
-    card_stream_start(stream->card, expert_pool_entry(stream->pool, layer, 0, 0), bytes, stream->entries, n);
+        stream->entries[stream->n_entries++] = expert_pool_entry(stream->pool, layer, LAST_MATRIX, stream->wanted[i]);
+    card_stream_start(stream->card, expert_pool_entry(stream->pool, layer, 0, 0), tables_bytes(stream), stream->entries,
+                      stream->n_entries);
+    stream->n_entries = 0;
 }
 
 /*
@@ -141,13 +160,9 @@ static bool looks_ahead(const struct expert_stream *stream, uint32_t layer)
            shape->n_slots >= 2 * shape->n_experts && stream->n_chosen * 8 >= shape->n_experts * 7;
 }
 
-static int read_ahead(struct expert_stream *stream, uint32_t layer, struct error *err)
+/* The n of stream->wanted, which have no slot. */
+static int bring_ahead(struct expert_stream *stream, uint32_t layer, uint32_t n, struct error *err)
 {
-    uint32_t n = 0;
-    for (uint32_t e = 0; e < stream->shape.n_experts; e++) {
-        if (slot_cache_find(stream->cache, layer, e) == SLOT_NONE) stream->wanted[n++] = e;
-        slot_cache_expect(stream->cache, layer, e);
-    }
     int result = 0;
     for (uint32_t i = 0; i < n && result == 0; i++) {
         result = bring(stream, layer, stream->wanted[i], err);
@@ -162,21 +177,151 @@ static int read_ahead(struct expert_stream *stream, uint32_t layer, struct error
     return 0;
 }
 
+/* All of a layer. */
+static int read_ahead(struct expert_stream *stream, uint32_t layer, struct error *err)
+{
+    uint32_t n = 0;
+    for (uint32_t e = 0; e < stream->shape.n_experts; e++) {
+        if (slot_cache_find(stream->cache, layer, e) == SLOT_NONE) stream->wanted[n++] = e;
+        slot_cache_expect(stream->cache, layer, e);
+    }
+    return bring_ahead(stream, layer, n, err);
+}
+
+/* ---- guesses ---- */
+
+/*
+ * What the next layer may choose is copied while the link has nothing else to do, and no longer than until that layer's
+ * choice is known: a wrong guess costs the piece that is under way then, and the room that it took. What the link came to is
+ * found out at the next publication, before that is looked at: then the copies are charged that began in between.
+ */
+static void keep_guesses(struct expert_stream *stream, uint32_t layer, const struct card_choice *guesses, uint64_t n)
+{
+    const uint64_t most = n < stream->shape.n_experts ? n : stream->shape.n_experts;
+    stream->guessed_layer = layer;
+    if (layer >= stream->shape.n_layers || expert_pool_bytes(stream->pool, layer) == 0) return;
+    if (stream->n_chosen + most > stream->shape.n_slots) return; /* those that were chosen stay */
+    for (uint64_t i = 0; i < n; i++) {
+        const uint32_t expert = guesses[i].expert;
+        if (expert >= stream->shape.n_experts || stream->guessed[expert] == stream->number) continue;
+        slot_cache_expect(stream->cache, layer, expert);
+        if (slot_cache_find(stream->cache, layer, expert) != SLOT_NONE) continue;
+        stream->guessed[expert] = stream->number;
+        stream->wanted_ahead[stream->n_guessed++] = expert;
+    }
+}
+
+static bool is_chosen(const struct card_choice *choices, uint64_t n, uint32_t expert)
+{
+    for (uint64_t i = 0; i < n; i++)
+        if (choices[i].expert == expert) return true;
+    return false;
+}
+
+/* All of an expert is on its way, or there: the rest of its pieces, then the bytes in real time. */
+static int complete(struct expert_stream *stream, const struct copy_job *job, unsigned n_pieces, struct error *err)
+{
+    for (unsigned i = n_pieces; i < stream->shape.n_pieces; i++)
+        card_stream_start(stream->card, expert_pool_piece(stream->pool, job->slot, i),
+                          expert_pool_piece_bytes(stream->pool, job->layer), NULL, 0);
+    if (!card_computes(stream->card)) return write_entries(stream, job, err);
+    copier_add(stream->copier, *job);
+    return 0;
+}
+
+/* Counts n pieces of an expert that was guessed. */
+static void count_guess(struct expert_stream *stream, uint32_t layer, unsigned n, bool right)
+{
+    const uint64_t piece = expert_pool_piece_bytes(stream->pool, layer);
+    pthread_mutex_lock(&stream->lock);
+    struct experts_traffic *traffic = &stream->traffic[layer];
+    traffic->ahead++;
+    traffic->bytes += (right ? stream->shape.n_pieces : n) * piece;
+    traffic->wasted_bytes += right ? 0 : n * piece;
+    pthread_mutex_unlock(&stream->lock);
+}
+
+/*
+ * One guess, right if its layer's choice, which is known now, has it; false if the link did not come to all of it. Then a right
+ * one goes on, and a wrong one is given up.
+ */
+static bool fill(struct expert_stream *stream, uint32_t expert, bool right, int *result, struct error *err)
+{
+    const uint32_t layer = stream->guessed_layer, slot = slot_cache_next(stream->cache);
+    const struct copy_job job = {layer, expert, slot};
+    unsigned n = 0;
+    while (slot != SLOT_NONE && n < stream->shape.n_pieces &&
+           card_stream_fill(stream->card, expert_pool_piece(stream->pool, slot, n),
+                            expert_pool_piece_bytes(stream->pool, layer), NULL, 0))
+        n++;
+    if (n == 0) return false;
+    const bool all = n == stream->shape.n_pieces;
+    const struct slot_change change = slot_cache_give(stream->cache, layer, expert);
+    count_guess(stream, layer, n, right);
+    *result = evict(stream, layer, &change, true, err);
+    if (*result < 0 || !(right || all)) {
+        forget(stream, job);
+        return false;
+    }
+    if (right) stream->expected[expert] = stream->number;
+    stream->entries[stream->n_entries++] = expert_pool_entry(stream->pool, layer, LAST_MATRIX, expert);
+    *result = complete(stream, &job, n, err);
+    return all && *result == 0;
+}
+
+/* Before the publication of that layer is looked at. */
+static int settle_guesses(struct expert_stream *stream, uint32_t layer, const struct card_choice *choices, uint64_t n,
+                          struct error *err)
+{
+    uint32_t n_right = 0;
+    int result = 0;
+    bool goes_on = layer == stream->guessed_layer && guess_judge_allows(stream->judge, layer);
+    stream->n_entries = 0;
+    for (uint32_t i = 0; i < stream->n_guessed; i++) {
+        const uint32_t expert = stream->wanted_ahead[i];
+        const bool right = layer == stream->guessed_layer && is_chosen(choices, n, expert);
+        n_right += right;
+        goes_on = goes_on && fill(stream, expert, right, &result, err);
+    }
+    guess_judge_note(stream->judge, stream->guessed_layer, n_right, stream->n_guessed - n_right);
+    stream->n_guessed = 0;
+    if (result == 0 && stream->n_entries > 0 &&
+        card_stream_fill(stream->card, expert_pool_entry(stream->pool, layer, 0, 0), tables_bytes(stream),
+                         stream->entries, stream->n_entries))
+        stream->n_entries = 0;
+    return result;
+}
+
+/* The next layer that has experts; n_layers: none. */
+static uint32_t layer_behind(const struct expert_stream *stream, uint32_t layer)
+{
+    do layer++;
+    while (layer < stream->shape.n_layers && expert_pool_bytes(stream->pool, layer) == 0);
+    return layer;
+}
+
 static int published(void *context, const struct card_descriptor *publish, const struct card_choice *choices,
                      struct error *err)
 {
     struct expert_stream *stream = context;
-    const uint32_t layer = publish->param[0] - 1;
+    const bool guesses = publish->param[0] & EXPERT_POOL_GUESS;
+    const uint32_t layer = (publish->param[0] & ~EXPERT_POOL_GUESS) - 1;
+    const uint32_t tokens = guesses ? publish->tokens / 2 : publish->tokens;
     uint32_t n_wanted = 0;
     if (layer >= stream->shape.n_layers)
         return error_set(err, ERROR_INTERNAL, "a publication of layer %u of %u", layer, stream->shape.n_layers);
+    if (stream->recorder != NULL) routing_recorder_layer(stream->recorder, layer, choices, tokens);
     copier_settle(stream->copier, forget, stream); /* what was read ahead, or is left of a step that failed */
     count_wait(stream);
     stream->layer = layer;
-    int result = sort_choices(stream, layer, choices, (uint64_t)publish->tokens * publish->rows, &n_wanted, err);
+    int result = settle_guesses(stream, layer, choices, (uint64_t)tokens * publish->rows, err);
+    if (result == 0) result = sort_choices(stream, layer, choices, (uint64_t)tokens * publish->rows, &n_wanted, err);
     for (uint32_t i = 0; i < n_wanted && result == 0; i++) result = bring(stream, layer, stream->wanted[i], err);
-    if (result == 0 && n_wanted > 0) start_tables(stream, layer, n_wanted);
-    return result == 0 && looks_ahead(stream, layer) ? read_ahead(stream, layer + 1, err) : result;
+    if (result == 0 && n_wanted + stream->n_entries > 0) start_tables(stream, layer, n_wanted);
+    if (result == 0 && looks_ahead(stream, layer)) return read_ahead(stream, layer + 1, err);
+    const uint64_t n = (uint64_t)tokens * publish->rows;
+    if (result == 0 && guesses) keep_guesses(stream, layer_behind(stream, layer), choices + n, n);
+    return result;
 }
 
 static int missing(void *context, uint32_t expert, bool late, struct error *err)
@@ -187,21 +332,27 @@ static int missing(void *context, uint32_t expert, bool late, struct error *err)
 
 /* ---- open, close ---- */
 
-static void close_stream(void *server)
+void expert_stream_close(struct expert_stream *stream)
 {
-    struct expert_stream *stream = server;
+    if (stream == NULL) return;
     if (stream->is_agent) (void)card_set_agent(stream->card, NULL, NULL);
+    (void)routing_recorder_close(stream->recorder, NULL);
     copier_close(stream->copier);
     slot_cache_close(stream->cache);
     pthread_mutex_destroy(&stream->lock);
     free(stream->seen);
     free(stream->chosen);
     free(stream->expected);
+    free(stream->guessed);
+    free(stream->wanted_ahead);
+    guess_judge_close(stream->judge);
     free(stream->wanted);
     free(stream->entries);
     free(stream->traffic);
     free(stream);
 }
+
+static void close_attached(void *server) { expert_stream_close(server); }
 
 static int open_parts(struct expert_stream *stream, const struct model_load_options *options, struct error *err)
 {
@@ -209,40 +360,70 @@ static int open_parts(struct expert_stream *stream, const struct model_load_opti
     struct card_usage usage;
     stream->seen = memory_array(shape->n_experts, sizeof *stream->seen);
     stream->expected = memory_array(shape->n_experts, sizeof *stream->expected);
+    stream->guessed = memory_array(shape->n_experts, sizeof *stream->guessed);
+    stream->wanted_ahead = memory_array(shape->n_experts, sizeof *stream->wanted_ahead);
     stream->chosen = memory_array(shape->n_experts, sizeof *stream->chosen);
     stream->wanted = memory_array(shape->n_experts, sizeof *stream->wanted);
     stream->entries = memory_array(shape->n_experts, sizeof *stream->entries);
     stream->traffic = memory_array(shape->n_layers, sizeof *stream->traffic);
     if (stream->seen == NULL || stream->chosen == NULL || stream->expected == NULL || stream->wanted == NULL ||
-        stream->entries == NULL || stream->traffic == NULL)
+        stream->entries == NULL || stream->traffic == NULL || stream->guessed == NULL || stream->wanted_ahead == NULL)
         return error_set(err, ERROR_NO_MEMORY, "expert slots: out of memory");
     stream->keeps_time = card_measure(stream->card, &usage, NULL) == 0;
     if (stream->keeps_time) stream->waits_ps = usage.waits_ps;
     const struct policy_shape slots = {shape->n_layers, shape->n_experts, shape->n_slots};
     const char *policy = options->expert_policy != NULL ? options->expert_policy : POLICY_DEFAULT;
-    int result = slot_cache_open(policy, &slots, &stream->cache, err);
+    int result = guess_judge_open(shape->n_layers, shape->slot_bytes, BREAK_EVEN, &stream->judge, err);
+    if (result < 0) return result;
+    result = slot_cache_open(policy, &slots, &stream->cache, err);
     if (result < 0) return result;
     return copier_open(stream->pool, stream->card, options->expert_shuffle, &stream->copier, err);
 }
 
-int expert_stream_open(struct loaded_model *loaded, const struct model_load_options *options, struct error *err)
+struct card_agent expert_stream_agent(struct expert_stream *stream)
+{
+    return (struct card_agent){.published = published, .missing = missing, .context = stream};
+}
+
+int expert_stream_open_pool(struct card *card, const struct expert_pool *pool, const struct model_load_options *options,
+                            struct expert_stream **out, struct error *err)
 {
     struct expert_stream *stream = memory_array(1, sizeof *stream);
     if (stream == NULL) return error_set(err, ERROR_NO_MEMORY, "expert slots: out of memory");
-    const struct card_agent agent = {.published = published, .missing = missing, .context = stream};
-    stream->card = loaded_model_card(loaded);
-    stream->pool = loaded_model_pool(loaded);
+    stream->card = card;
+    stream->pool = pool;
     pthread_mutex_init(&stream->lock, NULL);
-    expert_pool_get_shape(stream->pool, &stream->shape);
+    expert_pool_get_shape(pool, &stream->shape);
     int result = open_parts(stream, options, err);
-    if (result == 0) result = card_set_agent(stream->card, &agent, err);
-    stream->is_agent = result == 0;
     if (result < 0)
-        close_stream(stream);
+        expert_stream_close(stream);
     else
-        loaded_model_attach(loaded, stream, close_stream);
+        *out = stream;
     return result;
 }
+
+int expert_stream_open(struct loaded_model *loaded, const struct model_load_options *options, struct error *err)
+{
+    struct expert_stream *stream = NULL;
+    struct card *card = loaded_model_card(loaded);
+    int result = expert_stream_open_pool(card, loaded_model_pool(loaded), options, &stream, err);
+    if (result < 0) return result;
+    const struct card_agent agent = expert_stream_agent(stream);
+    result = card_set_agent(card, &agent, err);
+    stream->is_agent = result == 0;
+    if (result < 0)
+        expert_stream_close(stream);
+    else
+        loaded_model_attach(loaded, stream, close_attached);
+    return result;
+}
+
+void expert_stream_record(struct expert_stream *stream, struct routing_recorder *recorder)
+{
+    stream->recorder = recorder;
+}
+
+struct routing_recorder *expert_stream_recorder(struct expert_stream *stream) { return stream->recorder; }
 
 /* ---- counters ---- */
 

@@ -285,6 +285,28 @@ int expert_pool_open(struct loaded_model *loaded, const struct expert_pool_needs
     return result;
 }
 
+int expert_pool_open_bare(const struct expert_pool_shape *shape, const card_addr *slots,
+                          const struct expert_pool_layer *layers, struct expert_pool **out, struct error *err)
+{
+    struct expert_pool *pool = memory_array(1, sizeof *pool);
+    if (pool == NULL) return error_set(err, ERROR_NO_MEMORY, "expert slots: out of memory");
+    pool->shape = *shape;
+    pool->slots = memory_array(shape->n_slots, sizeof *pool->slots);
+    pool->layers = memory_array(shape->n_layers, sizeof *pool->layers);
+    if (pool->slots == NULL || pool->layers == NULL) {
+        expert_pool_close(pool);
+        return error_set(err, ERROR_NO_MEMORY, "expert slots: out of memory");
+    }
+    memcpy(pool->slots, slots, shape->n_slots * sizeof *slots);
+    for (uint32_t i = 0; i < shape->n_layers; i++) {
+        pool->layers[i].bytes = layers[i].piece_bytes;
+        pool->layers[i].table = layers[i].tables;
+        memcpy(pool->layers[i].offset, layers[i].offset, sizeof layers[i].offset);
+    }
+    *out = pool;
+    return 0;
+}
+
 void expert_pool_close(struct expert_pool *pool)
 {
     if (pool == NULL) return;

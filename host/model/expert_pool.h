@@ -22,6 +22,12 @@
 
 enum { EXPERT_POOL_MATRICES = 3 }; /* gate, up, down: enum expert_matrix */
 
+/*
+ * In the number of a PUBLISH, layer + 1: the second half of its rows is what the router of the next layer with experts chooses of
+ * the hidden state of this one.
+ */
+#define EXPERT_POOL_GUESS 0x80000000u
+
 struct expert_pool;
 struct loaded_model;
 struct model;
@@ -65,5 +71,19 @@ struct expert_pool_needs {
 };
 int expert_pool_measure(const struct model *model, const struct card_info *info, uint64_t piece_bytes,
                         struct expert_pool_needs *needs, struct error *err);
+
+/* How a layer's experts lie in a slot: bytes of a piece, 0: it has none; where its matrices begin in a piece. */
+struct expert_pool_layer {
+    uint64_t piece_bytes, offset[EXPERT_POOL_MATRICES];
+    card_addr tables; /* of gate, up and down, one after the other */
+};
+
+/*
+ * A pool whose experts have places and no bytes, for cards that only keep time: all but expert_pool_fetch works. slots
+ * [n_slots] and layers [n_layers] are copied; card memory stays the caller's. *out is owned: expert_pool_close.
+ */
+int expert_pool_open_bare(const struct expert_pool_shape *shape, const card_addr *slots,
+                          const struct expert_pool_layer *layers, struct expert_pool **out, struct error *err);
+void expert_pool_close(struct expert_pool *pool); /* NULL is allowed */
 
 #endif

@@ -13,7 +13,6 @@
  */
 int expert_pool_open(struct loaded_model *loaded, const struct expert_pool_needs *needs, uint32_t n_slots,
                      struct upload *upload, struct error *err);
-void expert_pool_close(struct expert_pool *pool); /* NULL is allowed */
 
 /* Card memory of all that is no expert. */
 int model_other_bytes(const struct model *model, const struct card_info *info, uint64_t *bytes, struct error *err);

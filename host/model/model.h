@@ -162,6 +162,7 @@ struct model_load_options {
     uint32_t expert_slots;
     bool experts_resident;       /* host/experts: each has its own, or the model is refused */
     const char *expert_policy;   /* host/experts: who gives up a slot (policy.h); NULL: its choice */
+    const char *record_routing;  /* host/experts: a file for the routers' choices (routing_recorder.h); NULL: none */
     uint32_t expert_limit_us;    /* microseconds that a program waits for experts; 0: 30 s */
     uint64_t expert_piece_bytes; /* tests: of a slot that is dealt, at least; 0: EXPERT_PIECE_BYTES */
     uint64_t expert_shuffle;     /* tests: a seed that delays and reorders the copies; 0: they are left alone */

@@ -89,6 +89,8 @@ int plan_clock_open(const struct clock_options *options, const struct plan_stage
         .end_layer = stage->end_layer,
         .kv_format = options->kv_format,
         .expert_slots = stage->expert_slots,
+        .pool_slots = options->pool_slots,
+        .guesses = options->guesses,
         .max_tokens = options->max_tokens,
         .max_logit_rows = options->max_sequences,
         .max_sequences = options->max_sequences,
@@ -116,6 +118,8 @@ void plan_clock_close(struct plan_clock *clock)
 }
 
 struct card *plan_clock_card(struct plan_clock *clock) { return clock->card; }
+
+const struct expert_pool *plan_clock_pool(const struct plan_clock *clock) { return shape_program_pool(clock->program); }
 
 /* Experts of a layer that the host brings for so many tokens: expectation, made whole by carrying what is left. */
 static uint32_t missing_experts(struct plan_clock *clock, const struct ffn_shape *ffn, uint32_t n_tokens)

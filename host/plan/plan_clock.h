@@ -16,7 +16,10 @@ struct clock_options {
     const char *card, *host;                 /* a profile's name or path; host NULL: the card's own */
     unsigned kv_format;
     uint32_t max_tokens, max_sequences, max_context; /* of a step, and of a sequence */
-    uint64_t nvme_bytes_per_s;                       /* where missing experts come from; 0: host memory */
+    uint32_t
+        pool_slots; /* for experts, shared by all layers: as in shape_program.h, and programs go in one piece; or 0 */
+    bool guesses;   /* with pool_slots: as in shape_program.h */
+    uint64_t nvme_bytes_per_s; /* where missing experts come from; 0: host memory */
 };
 
 struct plan_clock; /* opaque */
@@ -34,7 +37,10 @@ struct clock_step {
 int plan_clock_step(struct plan_clock *clock, const struct shape_sequence *sequences, uint32_t n_sequences,
                     struct clock_step *step, struct error *err);
 
-/* The card, to trace it; owned by clock. */
+/* The card, to trace it or to be its agent; owned by clock. */
 struct card *plan_clock_card(struct plan_clock *clock);
+
+/* The slots of options.pool_slots, whose experts the card's agent brings; owned by clock. NULL without them. */
+const struct expert_pool *plan_clock_pool(const struct plan_clock *clock);
 
 #endif

@@ -4,6 +4,8 @@
 #include "host/base/memory.h"
 #include "host/plan/shape_place.h"
 
+#include <string.h>
+
 #define MAX_RUNS 64
 
 /* Tiles, or pages, of one size that are dealt one after the other. */
@@ -87,8 +89,8 @@ static int take_anywhere(struct shape_place *place, uint64_t bytes, card_addr *o
     return shape_place_take(place, best, bytes, out, err);
 }
 
-/* bytes in each of n banks at one offset; ERROR_NO_MEMORY without an error's text if there is no room. */
-static int take_dealt(struct shape_place *place, unsigned banks, uint64_t bytes, uint64_t *offset, struct error *err)
+int shape_place_take_dealt(struct shape_place *place, unsigned banks, uint64_t bytes, uint64_t *offset,
+                           struct error *err)
 {
     int result = card_alloc_dealt(place->card, banks, bytes != 0 ? bytes : 1, offset, err);
     for (unsigned b = 0; b < banks && result == 0; b++) result = remember(place, CARD_ADDR(b, *offset), err);
@@ -115,6 +117,7 @@ static int for_each_matrix(struct shape_place *place, visit_matrix visit, void *
         for (unsigned id = 0; id < SHAPE_IDS && result == 0; id++) {
             const struct shape_tensor *tensor = &layer->tensors[id];
             if (tensor->rows == 0 || tensor->kind == SHAPE_VECTOR) continue;
+            if (tensor->kind == SHAPE_EXPERTS && place->options.pool_slots != 0) continue; /* shape_pool.c */
             result = visit(place, context, tensor, tiles_of(place, tensor, ffn), &layer->address[id], err);
         }
     }
@@ -160,7 +163,7 @@ static int place_matrices(struct shape_place *place, unsigned n_banks, struct er
     uint64_t offset;
     int result = for_each_matrix(place, count_matrix, &runs, err);
     if (result == 0 && n_banks > 1) {
-        result = take_dealt(place, n_banks, lay_out(&runs, n_banks, 0), &offset, err);
+        result = shape_place_take_dealt(place, n_banks, lay_out(&runs, n_banks, 0), &offset, err);
         if (result == 0) {
             place->banks = n_banks;
             (void)lay_out(&runs, n_banks, offset);
@@ -185,13 +188,21 @@ static void fill_table(const struct shape_place *place, const struct shape_tenso
                   advance(address, (e + shift) % slots * tiles, place->banks, bytes));
 }
 
-static uint64_t layer_table_bytes(const struct shape_layer_place *layer)
+/* Those of a pool's experts follow each other without gaps, as expert_pool_entry has them; none but them come after. */
+static uint64_t table_bytes(const struct shape_place *place, const struct shape_tensor *tensor)
+{
+    const uint64_t bytes = (uint64_t)tensor->matrices * sizeof(card_addr);
+    return tensor->kind == SHAPE_EXPERTS && place->options.pool_slots != 0 ? bytes
+                                                                           : card_round_up(bytes, CARD_WORD_BYTES);
+}
+
+static uint64_t layer_table_bytes(const struct shape_place *place, const struct shape_layer_place *layer)
 {
     uint64_t bytes = 0;
     for (unsigned id = 0; id < SHAPE_IDS; id++)
         if (layer->tensors[id].rows != 0 && layer->tensors[id].kind >= SHAPE_TABLED)
-            bytes += card_round_up((uint64_t)layer->tensors[id].matrices * sizeof(card_addr), CARD_WORD_BYTES);
-    return bytes;
+            bytes += table_bytes(place, &layer->tensors[id]);
+    return card_round_up(bytes, CARD_WORD_BYTES);
 }
 
 /* The layer's tables, written at `tables`; the addresses of tensors become those of their tables. */
@@ -208,9 +219,12 @@ static int write_tables(struct shape_place *place, uint32_t index, card_addr tab
         if (tensor->rows == 0 || tensor->kind < SHAPE_TABLED) continue;
         uint32_t slots = tensor->kind == SHAPE_EXPERTS ? shape_place_slots(place, ffn) : tensor->matrices;
         uint32_t shift = id == SHAPE_EXPERT_UP ? 1 : id == SHAPE_EXPERT_DOWN ? 2 : 0; /* host/model/expert_slots.c */
-        fill_table(place, tensor, slots, shift, layer->address[id], text + used);
+        if (tensor->kind == SHAPE_EXPERTS && place->options.pool_slots != 0)
+            memset(text + used, 0xff, table_bytes(place, tensor)); /* CARD_NO_SLOT */
+        else
+            fill_table(place, tensor, slots, shift, layer->address[id], text + used);
         layer->address[id] = tables + used;
-        used += card_round_up((uint64_t)tensor->matrices * sizeof(card_addr), CARD_WORD_BYTES);
+        used += table_bytes(place, tensor);
     }
     int result = card_write(place->card, tables, text, bytes, NULL, 0, NULL, err);
     free(text);
@@ -222,10 +236,10 @@ static int place_vectors(struct shape_place *place, uint32_t index, unsigned n_b
 {
     struct shape_layer_place *layer = shape_place_layer(place, index);
     const struct ffn_shape *ffn = &place->architecture->layers[index].ffn;
-    uint64_t tables = layer_table_bytes(layer), bytes = tables, mailbox = 0;
-    if (ffn->experts != 0 && place->options.expert_slots != 0)
-        mailbox =
-            CARD_WORD_BYTES + (uint64_t)place->options.max_tokens * ffn->experts_used * sizeof(struct card_choice);
+    uint64_t tables = layer_table_bytes(place, layer), bytes = tables, mailbox = 0;
+    if (ffn->experts != 0 && shape_place_streams(place))
+        mailbox = CARD_WORD_BYTES + (uint64_t)(place->options.guesses ? 2 : 1) * place->options.max_tokens *
+                                        ffn->experts_used * sizeof(struct card_choice);
     for (unsigned id = 0; id < SHAPE_IDS; id++)
         if (layer->tensors[id].kind == SHAPE_VECTOR) bytes += shape_tensor_bytes(&layer->tensors[id]);
     card_addr address;
@@ -294,7 +308,7 @@ static int deal_pools(struct shape_place *place, unsigned n_banks, struct error 
     uint64_t offset;
     count_pools(place, &runs);
     for (unsigned banks = runs.n != 0 ? n_banks : 1; banks > 1; banks--) {
-        int result = take_dealt(place, banks, lay_out(&runs, banks, 0), &offset, err);
+        int result = shape_place_take_dealt(place, banks, lay_out(&runs, banks, 0), &offset, err);
         if (result < 0 && result != ERROR_NO_MEMORY) return result;
         if (result < 0) continue;
         place->pool_banks = banks;
@@ -313,6 +327,7 @@ int shape_place_allocate(struct shape_place *place, struct card *card, struct er
         return error_set(err, ERROR_UNSUPPORTED, "card %s has no KV pages of format %u", info.name,
                          place->options.kv_format);
     int result = place_matrices(place, info.n_banks, err);
+    if (result == 0 && place->options.pool_slots != 0) result = shape_place_slots_of_pool(place, info.n_banks, err);
     if (result == 0) result = place_model_vectors(place, err);
     for (uint32_t i = place->options.first_layer; i < place->options.end_layer && result == 0; i++) {
         result = place_vectors(place, i, info.n_banks, err);
@@ -325,6 +340,7 @@ void shape_place_close(struct shape_place *place)
 {
     while (place->n_allocations > 0) card_free(place->card, place->allocations[--place->n_allocations]);
     free(place->allocations);
+    free(place->slots);
     free(place->layers);
     *place = (struct shape_place){0};
 }

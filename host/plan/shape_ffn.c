@@ -49,7 +49,7 @@ static void expert_linear(struct shape_planner *p, const struct shape_act *dst, 
         .src = shape_operand(p, src, tensor->format, src->cols),
         .weight = shape_address(p, layer, id),
         .aux = choices,
-        .param = {f->experts_used, f->experts, p->place->banks},
+        .param = {f->experts_used, f->experts, p->place->slot_pieces ? p->place->slot_pieces : p->place->banks},
     };
     shape_append(p, &descriptor);
     if (has_bias)
@@ -58,14 +58,12 @@ static void expert_linear(struct shape_planner *p, const struct shape_act *dst, 
                                                   .src = shape_address(p, layer, bias)});
 }
 
-static card_addr route(struct shape_planner *p, struct shape_act *src, uint32_t layer)
+/* What the layer's router chooses for src. */
+static void choose(struct shape_planner *p, struct shape_act *src, uint32_t layer, card_addr choices)
 {
     const struct ffn_shape *f = &p->architecture->layers[layer].ffn;
-    if (!f->scaled_input) /* while the router works */
-        shape_operand(p, src, shape_tensor_of(p, layer, SHAPE_EXPERT_GATE)->format, src->cols);
     struct shape_act scores = shape_buffer(p, src->tokens, f->experts);
     shape_linear(p, &scores, src, layer, SHAPE_ROUTER, f->router_logit_bias ? SHAPE_ROUTER_BIAS : SHAPE_IDS, 0);
-    card_addr choices = shape_take(p, (uint64_t)src->tokens * f->experts_used * sizeof(struct card_choice));
     bool grouped = f->router_groups > 1;
     struct card_descriptor descriptor = {
         .opcode = CARD_OP_ROUTER,
@@ -84,27 +82,52 @@ static card_addr route(struct shape_planner *p, struct shape_act *src, uint32_t 
         if (grouped && f->experts / f->router_groups > 1) descriptor.flags |= CARD_FLAG_GROUP_PAIRS;
     }
     shape_append(p, &descriptor);
+}
+
+/* The next layer with as many experts, whose router runs ahead; 0: none does. */
+static uint32_t guessed_layer(const struct shape_planner *p, uint32_t layer)
+{
+    const struct ffn_shape *f = &p->architecture->layers[layer].ffn;
+    uint32_t next = layer + 1;
+    while (next < p->place->options.end_layer && p->architecture->layers[next].ffn.experts == 0) next++;
+    if (!p->place->options.guesses || next >= p->place->options.end_layer) return 0;
+    const struct ffn_shape *g = &p->architecture->layers[next].ffn;
+    return g->experts == f->experts && g->experts_used == f->experts_used ? next : 0;
+}
+
+/* The choices, and behind them those that are guessed of the next layer. */
+static card_addr route(struct shape_planner *p, struct shape_act *src, uint32_t layer)
+{
+    const struct ffn_shape *f = &p->architecture->layers[layer].ffn;
+    const uint32_t next = guessed_layer(p, layer);
+    const uint64_t bytes = (uint64_t)src->tokens * f->experts_used * sizeof(struct card_choice);
+    if (!f->scaled_input) /* while the router works */
+        shape_operand(p, src, shape_tensor_of(p, layer, SHAPE_EXPERT_GATE)->format, src->cols);
+    card_addr choices = shape_take(p, next != 0 ? 2 * bytes : bytes);
+    choose(p, src, layer, choices);
+    if (next != 0) choose(p, src, next, choices + bytes);
     return choices;
 }
 
 static void publish(struct shape_planner *p, uint32_t tokens, uint32_t layer, card_addr choices)
 {
     const struct ffn_shape *f = &p->architecture->layers[layer].ffn;
-    if (p->place->options.expert_slots == 0) return;
+    const bool guesses = guessed_layer(p, layer) != 0;
+    if (!shape_place_streams(p->place)) return;
     shape_append(p, &(struct card_descriptor){
                         .opcode = CARD_OP_PUBLISH,
-                        .tokens = tokens,
+                        .tokens = guesses ? 2 * tokens : tokens,
                         .rows = f->experts_used,
                         .dst = shape_place_layer(p->place, layer)->mailbox,
                         .src = choices,
-                        .param = {layer + 1},
+                        .param = {(layer + 1) | (guesses ? EXPERT_POOL_GUESS : 0)},
                     });
 }
 
 static void await(struct shape_planner *p, uint32_t tokens, uint32_t layer, card_addr choices)
 {
     const struct ffn_shape *f = &p->architecture->layers[layer].ffn;
-    if (p->place->options.expert_slots == 0) return;
+    if (!shape_place_streams(p->place)) return;
     shape_append(p, &(struct card_descriptor){
                         .opcode = CARD_OP_AWAIT,
                         .tokens = tokens,
@@ -185,7 +208,7 @@ static void feed_forward(struct shape_planner *p, struct shape_act *dst, struct 
     publish(p, src->tokens, layer, choices);
     shared_expert(p, dst, src, layer); /* while missing experts come */
     await(p, src->tokens, layer, choices);
-    p->first_expert = p->n_descriptors - (p->place->options.expert_slots != 0);
+    p->first_expert = p->n_descriptors - shape_place_streams(p->place);
     experts(p, dst, src, layer, choices);
 }
 

@@ -20,6 +20,11 @@ uint32_t shape_place_width(const struct shape_place *place)
     return place->architecture->d_model * (streams > 1 ? streams : 1);
 }
 
+bool shape_place_streams(const struct shape_place *place)
+{
+    return place->options.expert_slots != 0 || place->options.pool_slots != 0;
+}
+
 uint32_t shape_place_slots(const struct shape_place *place, const struct ffn_shape *ffn)
 {
     uint32_t slots = place->options.expert_slots;
@@ -103,10 +108,20 @@ static int check_options(const struct architecture *architecture, const struct s
     if ((uint64_t)options->max_sequences * (options->max_context / CARD_PAGE_TOKENS + 1) >= 1u << 28)
         return error_set(err, ERROR_TOO_LARGE, "%u sequences of %u tokens are more pages than a card takes",
                          options->max_sequences, options->max_context);
+    if (options->expert_slots != 0 && options->pool_slots != 0)
+        return error_set(err, ERROR_BAD_ARGUMENT, "slots of each layer, and slots that layers share");
     for (uint32_t i = options->first_layer; i < options->end_layer; i++)
         if (options->expert_slots != 0 && options->expert_slots < architecture->layers[i].ffn.experts_used)
             return error_set(err, ERROR_BAD_ARGUMENT, "%u slots for experts, of which a token uses %u",
                              options->expert_slots, architecture->layers[i].ffn.experts_used);
+    for (uint32_t i = options->first_layer; i < options->end_layer && options->pool_slots != 0; i++) {
+        const struct ffn_shape *ffn = &architecture->layers[i].ffn;
+        const uint64_t most = (uint64_t)options->max_tokens * ffn->experts_used;
+        const uint64_t needed = most < ffn->experts ? most : ffn->experts;
+        if (options->pool_slots < needed)
+            return error_set(err, ERROR_BAD_ARGUMENT, "%u slots for experts, of which layer %u may need %llu at once",
+                             options->pool_slots, i, (unsigned long long)needed);
+    }
     return 0;
 }
 

@@ -44,6 +44,10 @@ struct shape_place {
     struct shape_table_kind tables[4];
     unsigned n_tables;
     unsigned banks, pool_banks;
+    /* Of options.pool_slots. */
+    card_addr *slots; /* owned */
+    uint64_t slot_bytes;
+    unsigned slot_pieces; /* banks over which a slot is dealt; 0: layers have slots of their own, or every expert has */
     card_addr *allocations; /* owned, and the card memory */
     size_t n_allocations, allocation_capacity;
 };
@@ -58,6 +62,14 @@ int shape_place_allocate(struct shape_place *place, struct card *card, struct er
 /* One more allocation, given back with the others. */
 int shape_place_take(struct shape_place *place, unsigned bank, uint64_t bytes, card_addr *out, struct error *err);
 
+/* The same bytes at one offset in each of the first banks. ERROR_NO_MEMORY without an error's text if there is no room. */
+int shape_place_take_dealt(struct shape_place *place, unsigned banks, uint64_t bytes, uint64_t *offset,
+                           struct error *err);
+
+/* Slots that the layers share (shape_pool.c): their memory, and, once tables have theirs, the pool; *out is owned. */
+int shape_place_slots_of_pool(struct shape_place *place, unsigned n_banks, struct error *err);
+int shape_place_open_pool(const struct shape_place *place, struct expert_pool **out, struct error *err);
+
 struct shape_layer_place *shape_place_layer(const struct shape_place *place, uint32_t layer);
 bool shape_place_has_output(const struct shape_place *place); /* its last layer is the model's */
 /* Residual values of a token between layers. */
@@ -68,6 +80,7 @@ uint32_t shape_table_pages(const struct shape_table_kind *kind, uint32_t tokens)
 
 /* Bytes of states of one sequence in a layer. */
 uint64_t shape_state_bytes(const struct attention_shape *attention);
+bool shape_place_streams(const struct shape_place *place);
 /* Experts of a layer that have a place. */
 uint32_t shape_place_slots(const struct shape_place *place, const struct ffn_shape *ffn);
 

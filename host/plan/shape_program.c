@@ -8,6 +8,7 @@
 
 struct shape_program {
     struct shape_place place;
+    struct expert_pool *pool; /* owned; NULL: the layers share no slots */
     card_addr arena;
     uint64_t input_capacity;
     uint8_t *inputs; /* owned; the arena's first part on the host */
@@ -134,7 +135,9 @@ static int open_step(struct shape_program *program, struct card *card, struct er
     program->planner.is_measuring = false;
     card_describe(card, &info);
     int result = shape_place_take(&program->place, step_arena_bank(&info), program->planner.peak, &program->arena, err);
-    return result < 0 ? result : shape_place_allocate(&program->place, card, err);
+    if (result == 0) result = shape_place_allocate(&program->place, card, err);
+    if (result < 0 || program->place.options.pool_slots == 0) return result;
+    return shape_place_open_pool(&program->place, &program->pool, err);
 }
 
 int shape_program_open(const struct architecture *architecture, const struct shape_options *options, struct card *card,
@@ -158,6 +161,7 @@ int shape_program_open(const struct architecture *architecture, const struct sha
 void shape_program_close(struct shape_program *program)
 {
     if (program == NULL) return;
+    expert_pool_close(program->pool);
     shape_place_close(&program->place);
     free(program->planner.program);
     free(program->inputs);
@@ -251,6 +255,8 @@ static void fill_inputs(const struct shape_program *program, const struct shape_
         }
     }
 }
+
+const struct expert_pool *shape_program_pool(const struct shape_program *program) { return program->pool; }
 
 int shape_program_plan(struct shape_program *program, const struct shape_sequence *sequences, uint32_t n_sequences,
                        struct shape_step *step, struct error *err)

@@ -12,7 +12,10 @@
 #define SLUICE_PLAN_SHAPE_PROGRAM_H
 
 #include "host/card/card.h"
+#include "host/model/expert_pool.h"
 #include "host/plan/architecture.h"
+
+#include <stdbool.h>
 
 /* Layers [first_layer, end_layer) of the model are on this card; the last layer's card has the output matrix too. */
 struct shape_options {
@@ -23,6 +26,13 @@ struct shape_options {
      * found in slot e % slots, PUBLISH and AWAIT stand after each ROUTER, and bringing experts in is the caller's.
      */
     uint32_t expert_slots;
+    /*
+     * Or this: slots that all layers share, as host/model/expert_pool.h has them. Nothing is in them, and whoever serves the
+     * card's PUBLISH (shape_program_pool) fills them. At least what a step needs in one layer.
+     */
+    uint32_t pool_slots;
+    /* With pool_slots: the next layer's router runs on each layer's input, and PUBLISH has what it would choose as guesses. */
+    bool guesses;
     /* The largest step. */
     uint32_t max_tokens, max_logit_rows, max_sequences;
     uint32_t max_context; /* positions of one sequence: pages for max_sequences of them are allocated */
@@ -58,6 +68,9 @@ struct shape_program; /* opaque */
 int shape_program_open(const struct architecture *architecture, const struct shape_options *options, struct card *card,
                        struct shape_program **out, struct error *err);
 void shape_program_close(struct shape_program *program); /* NULL is allowed; frees its card memory */
+
+/* The slots of options.pool_slots, borrowed until close; NULL without them. */
+const struct expert_pool *shape_program_pool(const struct shape_program *program);
 
 /* Tokens of one sequence in a step: positions first_position to first_position + n_tokens - 1; logits of its last tokens. */
 struct shape_sequence {

@@ -25,7 +25,7 @@ struct serve_options {
     uint32_t context, max_sequences, chunk, queue_limit; /* as struct engine_options has them */
     unsigned kv_format;
     uint32_t expert_slots; /* as struct model_load_options has them */
-    const char *expert_policy;
+    const char *expert_policy, *record_routing;
     bool lookup;            /* as struct draft_load_options has them: */
     const char *draft_path; /* at most one of the two */
 

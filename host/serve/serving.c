@@ -54,7 +54,8 @@ static int load(struct serving *serving, struct error *err)
                                            .progress_context = serving,
                                            .threads = options->threads,
                                            .expert_slots = options->expert_slots,
-                                           .expert_policy = options->expert_policy};
+                                           .expert_policy = options->expert_policy,
+                                           .record_routing = options->record_routing};
     status = experts_load(serving->source, serving->card, &how, &serving->loaded, err);
     if (status < 0) return status;
     const struct draft_load_options drafts = {
@@ -100,6 +101,7 @@ static void *run(void *context)
         /* Whoever stops sets stop_asked and then looks at the state; here it is the other way round, so one of the two
            sees the other (both are sequentially consistent). */
         if (!atomic_load(&serving->stop_asked)) status = engine_run(serving->model.engine, &serving->err);
+        if (status == 0) status = experts_end_recording(serving->loaded, &serving->err);
     }
     if (status < 0) announce(serving, SERVING_FAILED);
     return NULL;
