@@ -99,6 +99,7 @@ check commands $python tests/cli/commands_test.py $sluice
 check plan $python tests/cli/plan_test.py $sluice
 check virtual-times $python tests/cli/virtual_times_test.py $sluice
 check openai-client $python tests/serve/openai_client_test.py $sluice
+check keys $python tests/serve/keys_test.py $sluice
 check http-abuse-asan $python tests/serve/http_abuse_test.py $asan
 check openai-client-tsan $python tests/serve/openai_client_test.py $tsan
 check damaged-models-asan $python tests/faults/damaged_models.py $asan $demo --count $damaged

@@ -27,7 +27,7 @@ static void print_log(void *context, const char *line)
 
 struct settings {
     struct session_options session;
-    const char *host, *config;
+    const char *host, *config, *keys;
     uint32_t port, queue;
     uint64_t max_body;
     bool without_keys, verbose;
@@ -43,6 +43,7 @@ static int read_settings(const struct command *self, int argc, char **argv, stru
         SPECULATION_OPTION_ROWS(&s->session),
         {"host", 0, OPTION_TEXT, &s->host, "ADDRESS", "address to listen on (default 127.0.0.1)", 0, 0},
         {"port", 0, OPTION_U32, &s->port, "N", "port to listen on; 0: a free one (default 8080)", 0, 65535},
+        {"keys", 0, OPTION_TEXT, &s->keys, "FILE", "ask for a key of this file, made by `sluice keys`", 0, 0},
         {"insecure-no-keys", 0, OPTION_FLAG, &s->without_keys, NULL,
          "allow an address that other machines can reach, without keys", 0, 0},
         {"max-body", 0, OPTION_U64, &s->max_body, "BYTES", "largest request body (default 4194304)", 1, 1u << 30},
@@ -72,6 +73,7 @@ static int serve(const struct settings *settings)
         .model_path = settings->session.model_path,
         .host = settings->host,
         .port = (uint16_t)settings->port,
+        .keys_path = settings->keys,
         .without_keys = settings->without_keys,
         .max_body = settings->max_body,
         .card = settings->session.card ? settings->session.card : "sim",
@@ -110,7 +112,7 @@ static int run(const struct command *self, int argc, char **argv)
 
 const struct command command_serve = {
     .name = "serve",
-    .synopsis = "[MODEL] [--host ADDRESS] [--port N] [--config FILE]",
+    .synopsis = "[MODEL] [--host ADDRESS] [--port N] [--keys FILE] [--config FILE]",
     .summary = "serve completions over HTTP (OpenAI's API)",
     .details = "Endpoints: POST /v1/chat/completions and /v1/completions, GET /v1/models, /health (alive), /ready\n"
                "(200 once the model is loaded). SIGTERM or ctrl-C finishes what runs and ends; twice cancels it.",

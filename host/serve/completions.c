@@ -9,6 +9,7 @@
 struct pending {
     struct intake_job job;
     struct connection *connection; /* NULL: the client has gone */
+    struct key_user *user;         /* inside the gate */
 };
 
 /* 0, or -1 with the reason why no completion can start at present. */
@@ -41,11 +42,15 @@ static int check_content_type(const struct http_request *request, struct api_err
                          "The body must be JSON: send the header Content-Type: application/json.");
 }
 
-static void start_or_refuse(struct server *server, struct connection *connection, struct intake_job *job)
+/* The user leaves the gate when the generation ends, or now. */
+static void start_or_refuse(struct server *server, struct connection *connection, struct intake_job *job,
+                            struct key_user *user)
 {
     if (job->status == 0)
         job->status = generation_start(server->generations, job->model, job->model_name, &job->request, &job->prompt,
-                                       connection, &job->error);
+                                       connection, user, &job->error);
+    else
+        key_gate_leave(user);
     if (job->status < 0) server_reply_error(connection, &job->error);
 }
 
@@ -56,13 +61,14 @@ static void on_hangup(void *context)
 }
 
 static int send_through_intake(struct server *server, struct connection *connection, const struct intake_job *job,
-                               const char *body, size_t length, struct api_error *error)
+                               struct key_user *user, const char *body, size_t length, struct api_error *error)
 {
     struct pending *pending = memory_array(1, sizeof *pending);
     if (!pending) return api_error_set(error, 500, NULL, NULL, "The server has no memory for this request.");
     pending->job = *job;
     pending->job.owner = pending;
     pending->connection = connection;
+    pending->user = user;
     if (intake_submit(server->intake, &pending->job, body, length) < 0) {
         *error = pending->job.error;
         free(pending);
@@ -82,7 +88,9 @@ void server_take_intake(struct server *server)
         if (pending->connection) {
             connection_on_hangup(pending->connection, NULL, NULL);
             if (job->status == 0 && server->seen == SERVING_FAILED) job->status = check_serving(server, &job->error);
-            start_or_refuse(server, pending->connection, job);
+            start_or_refuse(server, pending->connection, job, pending->user);
+        } else {
+            key_gate_leave(pending->user);
         }
         intake_job_clear(job);
         free(pending);
@@ -94,13 +102,16 @@ void server_complete(struct server *server, struct connection *connection, const
 {
     struct intake_job job = {.kind = kind, .model = serving_model(server->serving), .model_name = server->model_name};
     struct api_error error;
+    struct key_user *user = NULL;
     int status = check_content_type(request, &error);
     if (status == 0) status = check_serving(server, &error);
+    if (status == 0) status = key_gate_enter(server->keys, request, &user, &error);
     if (status == 0 && length > INTAKE_SMALL_BODY) {
-        status = send_through_intake(server, connection, &job, body, length, &error);
+        status = send_through_intake(server, connection, &job, user, body, length, &error);
+        if (status < 0) key_gate_leave(user);
     } else if (status == 0) {
         intake_run(&job, body, length);
-        start_or_refuse(server, connection, &job);
+        start_or_refuse(server, connection, &job, user);
         intake_job_clear(&job);
     }
     if (status < 0) server_reply_error(connection, &error);

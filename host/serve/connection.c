@@ -272,6 +272,7 @@ static void put_head(struct connection *c, const struct http_answer *answer, boo
     if (chunked) evbuffer_add_printf(out, "Cache-Control: no-store\r\n");
     if (chunked && c->request.minor == 1) evbuffer_add_printf(out, "Transfer-Encoding: chunked\r\n");
     if (!chunked && answer->status != 204) evbuffer_add_printf(out, "Content-Length: %zu\r\n", answer->length);
+    if (answer->status == 401) evbuffer_add_printf(out, "WWW-Authenticate: Bearer\r\n");
     if (answer->allow) evbuffer_add_printf(out, "Allow: %s\r\n", answer->allow);
     if (answer->retry_after) evbuffer_add_printf(out, "Retry-After: %u\r\n", answer->retry_after);
     const char *stays = c->request.minor == 0 ? "Connection: keep-alive\r\n" : "";

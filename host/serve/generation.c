@@ -18,6 +18,7 @@ struct generation {
     struct generations *set;
     struct generation *next, *previous;
     struct connection *connection; /* NULL: the client is gone or has its answer */
+    struct key_user *user;
     struct answer_identity identity;
     bool stream;
     uint32_t n_choices, n_started, n_ended;
@@ -56,6 +57,7 @@ static void generation_free(struct generation *g)
     }
     free(g->texts);
     free(g->reasons);
+    key_gate_leave(g->user);
     free(g);
 }
 
@@ -163,10 +165,14 @@ static void start_stream(struct generation *g)
 
 int generation_start(struct generations *set, const struct serving_model *model, const char *model_name,
                      const struct completion_request *request, const struct token_list *prompt,
-                     struct connection *connection, struct api_error *error)
+                     struct connection *connection, struct key_user *user, struct api_error *error)
 {
     struct generation *g = generation_new(set, model_name, request);
-    if (!g) return api_error_set(error, 500, NULL, NULL, "The server has no memory for this request.");
+    if (!g) {
+        key_gate_leave(user);
+        return api_error_set(error, 500, NULL, NULL, "The server has no memory for this request.");
+    }
+    g->user = user;
     if (submit(g, model, request, prompt, error) == 0) {
         g->connection = connection;
         connection_on_hangup(connection, on_hangup, g);

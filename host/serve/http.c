@@ -152,6 +152,23 @@ static void parse_content_type(struct span value, struct http_request *out)
     out->content_type[length] = '\0';
 }
 
+/* The first key counts. */
+static void parse_key(struct span value, struct http_request *out)
+{
+    if (out->key[0] != '\0' || value.length == 0) return;
+    const bool fits = value.length <= HTTP_MAX_KEY;
+    memcpy(out->key, fits ? value.bytes : "?", fits ? value.length : 1);
+}
+
+static void parse_authorization(struct span value, struct http_request *out)
+{
+    struct span scheme, rest = value;
+    if (span_take(&rest, ' ', &scheme) && span_is(scheme, "bearer"))
+        parse_key(span_trim(rest), out);
+    else
+        parse_key((struct span){"?", 1}, out);
+}
+
 /* What headers say about the connection, collected until all are read. */
 struct head_state {
     unsigned n_headers, n_hosts;
@@ -175,6 +192,10 @@ static int apply_header(struct span name, struct span value, struct http_request
         parse_content_type(value, out);
     } else if (span_is(name, "content-encoding")) {
         out->encoded = !span_is(value, "identity");
+    } else if (span_is(name, "authorization")) {
+        parse_authorization(value, out);
+    } else if (span_is(name, "x-api-key")) {
+        parse_key(value, out);
     } else if (span_is(name, "origin")) {
         out->has_origin = true;
     } else if (span_is(name, "expect")) {

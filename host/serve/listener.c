@@ -83,10 +83,12 @@ int listener_open(const char *host, uint16_t port, bool any_address, int *fd, ch
     if (!parse_host(host, port, &address, &length))
         return error_set(err, ERROR_BAD_ARGUMENT, "--host %.100s: an IPv4 or IPv6 address or localhost expected", host);
     if (!any_address && !is_loopback(&address))
-        return error_set(err, ERROR_BAD_ARGUMENT,
-                         "--host %s: other machines could reach this address, and this server asks nobody for a key "
-                         "(serve on 127.0.0.1, or add --insecure-no-keys if the network is trusted)",
-                         host);
+        return error_set(
+            err, ERROR_BAD_ARGUMENT,
+            "--host %s: other machines could reach this address, and this server asks nobody for a key "
+            "(give it --keys FILE, see sluice keys --help; or serve on 127.0.0.1; or add --insecure-no-keys if "
+            "the network is trusted)",
+            host);
     listener_format(&address.any, name, sizeof name);
     int sock = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (sock < 0 || bind_and_listen(sock, &address, length) < 0) {

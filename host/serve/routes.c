@@ -20,6 +20,7 @@ struct exchange {
 struct route {
     const char *path; /* one that ends with '/' takes everything below it */
     unsigned methods;
+    bool needs_key; /* where the server asks for keys */
     void (*answer)(struct exchange *exchange);
 };
 
@@ -130,12 +131,12 @@ static void answer_completions(struct exchange *exchange)
 }
 
 static const struct route routes[] = {
-    {"/v1/chat/completions", POST, answer_chat_completions},
-    {"/v1/completions", POST, answer_completions},
-    {"/v1/models", GET, answer_models},
-    {"/v1/models/", GET, answer_model},
-    {"/health", GET, answer_health},
-    {"/ready", GET, answer_ready},
+    {"/v1/chat/completions", POST, true, answer_chat_completions},
+    {"/v1/completions", POST, true, answer_completions},
+    {"/v1/models", GET, true, answer_models},
+    {"/v1/models/", GET, true, answer_model},
+    {"/health", GET, false, answer_health},
+    {"/ready", GET, false, answer_ready},
 };
 
 static const struct route *find_route(struct exchange *exchange)
@@ -180,16 +181,18 @@ void server_answer(void *context, struct connection *connection, const struct ht
     struct exchange exchange = {context, connection, request, body, length, NULL};
     const struct route *route = find_route(&exchange);
     bool options = strcmp(request->method, "OPTIONS") == 0;
+    struct api_error error;
     const char *allow = !route || route->methods == GET ? "GET, HEAD, OPTIONS" : "POST, OPTIONS";
     if (options && (route || strcmp(request->path, "*") == 0)) {
         connection_reply(connection,
                          &(struct http_answer){.status = 204, .allow = route ? allow : "GET, HEAD, POST, OPTIONS"});
     } else if (!route) {
-        struct api_error error;
         api_error_set(&error, 404, "unknown_url", NULL, "Unknown request URL: %s %s.", request->method, request->path);
         server_reply_error(connection, &error);
     } else if (!(method_bit(request->method) & route->methods)) {
         refuse_method(&exchange, allow);
+    } else if (route->needs_key && key_gate_check(exchange.server->keys, request, &error) < 0) {
+        server_reply_error(connection, &error);
     } else {
         route->answer(&exchange);
     }

@@ -16,6 +16,7 @@ struct serve_options {
     const char *model_path; /* NULL: the demo model */
     const char *host;       /* an IPv4 or IPv6 address, or "localhost" */
     uint16_t port;          /* 0: a free one */
+    const char *keys_path;  /* who may come in (key_file.h); NULL: nobody is asked for a key */
     bool without_keys; /* allows an address that other machines can reach, though nobody has to prove who they are */
     size_t max_body;   /* bytes of a request's body */
 

@@ -163,6 +163,8 @@ static void on_log(void *context, const char *line)
     server->options->access_log(server->options->hook_context, line);
 }
 
+static void keys_notice(void *context, const char *line) { notice(context, "%s", line); }
+
 /* ---- putting it together ---- */
 
 static int make_events(struct server *server, struct error *err)
@@ -191,7 +193,8 @@ static int listen_for_clients(struct server *server, char *url, size_t url_size,
 {
     const struct serve_options *options = server->options;
     int fd;
-    int status = listener_open(options->host, options->port, options->without_keys, &fd, url, url_size, err);
+    int status = listener_open(options->host, options->port, options->without_keys || options->keys_path, &fd, url,
+                               url_size, err);
     if (status < 0) return status;
     server->listener =
         evconnlistener_new(server->base, on_accept, server, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
@@ -213,6 +216,8 @@ static int server_open(struct server *server, struct error *err)
     int status = model_open(options->model_path, &server->model, err);
     if (status < 0) return status;
     server->model_name = model_name(server->model);
+    if (options->keys_path) status = key_gate_open(options->keys_path, keys_notice, server, &server->keys, err);
+    if (status < 0) return status;
     server->base = event_base_new();
     if (!server->base) return error_set(err, ERROR_NO_MEMORY, "no memory for the event loop");
     if ((status = outbox_open(&server->outbox, err)) < 0) return status;
@@ -244,6 +249,7 @@ static void server_close(struct server *server)
     if (server->serving) serving_end_engine(server->serving);
     if (server->generations) generations_deliver(server->generations);
     generations_close(server->generations);
+    key_gate_close(server->keys);
     serving_close(server->serving);
     if (server->listener) evconnlistener_free(server->listener);
     free_event(server->outbox_ready);

@@ -6,6 +6,7 @@
 #include "host/serve/connection.h"
 #include "host/serve/generation.h"
 #include "host/serve/intake.h"
+#include "host/serve/key_gate.h"
 #include "host/serve/serving.h"
 
 #include <event2/event.h>
@@ -22,6 +23,7 @@ struct server {
     struct event *outbox_ready, *on_term, *on_int, *on_hup, *drain_timer, *accept_timer;
 
     struct model *model;
+    struct key_gate *keys; /* NULL: nobody is asked for one */
     struct outbox *outbox;
     struct intake *intake;
     unsigned n_in_intake; /* requests on their way through it */

@@ -96,7 +96,7 @@ static void on_request(void *context, struct connection *connection, const struc
     intake_run(&job, body, length);
     if (job.status == 0)
         job.status =
-            generation_start(f->generations, &f->model, "m", &job.request, &job.prompt, connection, &job.error);
+            generation_start(f->generations, &f->model, "m", &job.request, &job.prompt, connection, NULL, &job.error);
     if (job.status < 0) connection_reply(connection, &(struct http_answer){.status = job.error.status});
     f->refusal = job.error;
     intake_job_clear(&job);
