@@ -74,8 +74,8 @@ static const char *advice(int reason)
     }
 }
 
-int listener_open(const char *host, uint16_t port, bool any_address, int *fd, char *url, size_t url_size,
-                  struct error *err)
+int listener_open(const char *host, uint16_t port, bool any_address, const char *scheme, int *fd, char *url,
+                  size_t url_size, struct error *err)
 {
     union address address;
     socklen_t length;
@@ -99,7 +99,7 @@ int listener_open(const char *host, uint16_t port, bool any_address, int *fd, ch
     }
     length = sizeof address;
     if (getsockname(sock, &address.any, &length) == 0) listener_format(&address.any, name, sizeof name);
-    snprintf(url, url_size, "http://%s", name);
+    snprintf(url, url_size, "%s://%s", scheme, name);
     *fd = sock;
     return 0;
 }

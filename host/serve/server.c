@@ -108,10 +108,23 @@ static void on_drain_timer(evutil_socket_t fd, short what, void *context)
         event_base_loopbreak(server->base);
 }
 
+static void reload_certificate(const struct server *server)
+{
+    struct error err;
+    if (tls_reload(server->tls, &err) < 0)
+        notice(server, "SIGHUP: %s: the certificate stays as it was", err.text);
+    else
+        notice(server, "SIGHUP: certificate read again from %s", server->options->tls.certificate);
+}
+
 static void on_signal(evutil_socket_t number, short what, void *context)
 {
     struct server *server = context;
     (void)what;
+    if (number == SIGHUP && server->tls) {
+        reload_certificate(server);
+        return;
+    }
     if (server->draining) {
         notice(server, "cancelling what still runs");
         generations_cancel(server->generations);
@@ -131,7 +144,11 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     (void)listener;
     (void)length;
     listener_format(address, peer, sizeof peer);
-    connection_accept(server->connections, fd, peer, NULL); /* no memory: the client finds its connection closed */
+    SSL *session = server->tls ? tls_session(server->tls) : NULL;
+    if (server->tls && !session)
+        evutil_closesocket(fd);
+    else
+        connection_accept(server->connections, fd, session, peer, NULL); /* no memory: the client finds it closed */
 }
 
 /* Mostly no file descriptor is left: wait for some to be closed instead of trying in a circle. */
@@ -182,9 +199,10 @@ static int make_events(struct server *server, struct error *err)
     if (event_add(server->outbox_ready, NULL) < 0 || event_add(server->on_term, NULL) < 0 ||
         event_add(server->on_int, NULL) < 0)
         return error_set(err, ERROR_IO, "cannot start the event loop");
-    /* The terminal closes: as SIGTERM, unless whoever started the server (nohup) had it ignored. */
+    /* The terminal closes: as SIGTERM, unless whoever started the server (nohup) had it ignored. With TLS: see on_signal. */
     struct sigaction hangup;
-    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN && event_add(server->on_hup, NULL) < 0)
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && (hangup.sa_handler != SIG_IGN || server->tls) &&
+        event_add(server->on_hup, NULL) < 0)
         return error_set(err, ERROR_IO, "cannot start the event loop");
     return 0;
 }
@@ -193,8 +211,9 @@ static int listen_for_clients(struct server *server, char *url, size_t url_size,
 {
     const struct serve_options *options = server->options;
     int fd;
-    int status = listener_open(options->host, options->port, options->without_keys || options->keys_path, &fd, url,
-                               url_size, err);
+    int status = listener_open(options->host, options->port,
+                               options->without_keys || options->keys_path || options->tls.client_ca,
+                               server->tls ? "https" : "http", &fd, url, url_size, err);
     if (status < 0) return status;
     server->listener =
         evconnlistener_new(server->base, on_accept, server, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
@@ -217,6 +236,7 @@ static int server_open(struct server *server, struct error *err)
     if (status < 0) return status;
     server->model_name = model_name(server->model);
     if (options->keys_path) status = key_gate_open(options->keys_path, keys_notice, server, &server->keys, err);
+    if (status == 0 && options->tls.certificate) status = tls_open(&options->tls, &server->tls, err);
     if (status < 0) return status;
     server->base = event_base_new();
     if (!server->base) return error_set(err, ERROR_NO_MEMORY, "no memory for the event loop");
@@ -250,6 +270,7 @@ static void server_close(struct server *server)
     if (server->generations) generations_deliver(server->generations);
     generations_close(server->generations);
     key_gate_close(server->keys);
+    tls_close(server->tls);
     serving_close(server->serving);
     if (server->listener) evconnlistener_free(server->listener);
     free_event(server->outbox_ready);

@@ -23,6 +23,7 @@ struct server {
     struct event *outbox_ready, *on_term, *on_int, *on_hup, *drain_timer, *accept_timer;
 
     struct model *model;
+    struct tls *tls;       /* NULL: plain HTTP */
     struct key_gate *keys; /* NULL: nobody is asked for one */
     struct outbox *outbox;
     struct intake *intake;

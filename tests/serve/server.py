@@ -23,10 +23,10 @@ class Server:
                         ((self.process.stdout, self.lines), (self.process.stderr, self.errors))]
         for thread in self.threads:
             thread.start()
-        line = self.wait_for(lambda: next((l for l in self.lines if "listening on http://" in l), None), 60)
-        self.host, port = line.split("listening on http://")[1].split()[0].rsplit(":", 1)
+        line = self.wait_for(lambda: next((l for l in self.lines if "listening on http" in l), None), 60)
+        self.url = line.split("listening on ")[1].split()[0]
+        self.host, port = self.url.split("://")[1].rsplit(":", 1)
         self.port = int(port)
-        self.url = f"http://{self.host}:{self.port}"
         if wait_ready:
             self.wait_for(lambda: self.get("/ready")[0] == 200, 120)
 
@@ -45,9 +45,12 @@ class Server:
             time.sleep(0.01)
         raise AssertionError(f"waited {seconds} s in vain; the server said {self.lines} {self.errors}")
 
+    def connect(self, timeout):
+        return http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+
     def request(self, method, path, body=None, headers=None, timeout=120):
         """Status, headers and body, over a connection of its own. body: bytes, or what becomes JSON."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+        connection = self.connect(timeout)
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
         if headers is None:

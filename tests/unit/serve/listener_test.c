@@ -21,7 +21,7 @@ static void a_free_port(void **state)
         int fd;
         char url[96];
         struct error err = {0};
-        assert_int_equal(listener_open(hosts[i], 0, false, &fd, url, sizeof url, &err), 0);
+        assert_int_equal(listener_open(hosts[i], 0, false, "http", &fd, url, sizeof url, &err), 0);
         assert_memory_equal(url, "http://127.", 11);
         assert_true(strtol(strrchr(url, ':') + 1, NULL, 10) > 0);
         close(fd);
@@ -34,9 +34,9 @@ static void a_busy_port(void **state)
     int fd, other;
     char url[96], second[96];
     struct error err = {0};
-    assert_int_equal(listener_open("127.0.0.1", 0, false, &fd, url, sizeof url, &err), 0);
+    assert_int_equal(listener_open("127.0.0.1", 0, false, "http", &fd, url, sizeof url, &err), 0);
     uint16_t port = (uint16_t)strtol(strrchr(url, ':') + 1, NULL, 10);
-    assert_int_equal(listener_open("127.0.0.1", port, false, &other, second, sizeof second, &err), ERROR_BUSY);
+    assert_int_equal(listener_open("127.0.0.1", port, false, "http", &other, second, sizeof second, &err), ERROR_BUSY);
     assert_non_null(strstr(err.text, "Address already in use"));
     assert_non_null(strstr(err.text, "--port"));
     assert_non_null(strstr(err.text, strrchr(url, ':')));
@@ -51,10 +51,10 @@ static void other_machines_only_when_allowed(void **state)
     char url[96];
     struct error err = {0};
     for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
-        assert_int_equal(listener_open(hosts[i], 0, false, &fd, url, sizeof url, &err), ERROR_BAD_ARGUMENT);
+        assert_int_equal(listener_open(hosts[i], 0, false, "http", &fd, url, sizeof url, &err), ERROR_BAD_ARGUMENT);
         assert_non_null(strstr(err.text, "--insecure-no-keys"));
     }
-    assert_int_equal(listener_open("0.0.0.0", 0, true, &fd, url, sizeof url, &err), 0);
+    assert_int_equal(listener_open("0.0.0.0", 0, true, "http", &fd, url, sizeof url, &err), 0);
     close(fd);
 }
 
@@ -66,8 +66,8 @@ static void no_address(void **state)
     char url[96];
     struct error err = {0};
     for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++)
-        assert_int_equal(listener_open(hosts[i], 0, true, &fd, url, sizeof url, &err), ERROR_BAD_ARGUMENT);
-    assert_int_equal(listener_open("192.0.2.1", 0, true, &fd, url, sizeof url, &err), ERROR_IO);
+        assert_int_equal(listener_open(hosts[i], 0, true, "http", &fd, url, sizeof url, &err), ERROR_BAD_ARGUMENT);
+    assert_int_equal(listener_open("192.0.2.1", 0, true, "http", &fd, url, sizeof url, &err), ERROR_IO);
     assert_non_null(strstr(err.text, "192.0.2.1"));
 }
 
