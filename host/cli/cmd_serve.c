@@ -76,6 +76,7 @@ static int serve(const struct settings *settings)
         .max_body = settings->max_body,
         .card = settings->session.card ? settings->session.card : "sim",
         .threads = settings->session.threads,
+        .exact_formats = settings->session.exact_formats,
         .card_memory_bytes = settings->session.memory_mib << 20,
         .context = settings->session.context,
         .max_sequences = settings->session.max_sequences,

@@ -62,10 +62,11 @@ typedef int (*model_progress)(void *context, uint64_t done, uint64_t total);
 struct model_load_options {
     model_progress progress; /* may be NULL */
     void *progress_context;
-    unsigned threads; /* for repacking; 0: one per core */
+    unsigned threads;   /* for repacking; 0: one per core */
+    bool exact_formats; /* refuse, by name, a matrix whose values the card does not keep */
 };
 
-/* One matrix that could not keep its file's values (F32, F16 or BF16 that became INT8). */
+/* Matrices whose values no format of the card keeps: floats, Q2_K, ... (pack.h). */
 struct model_conversion {
     unsigned n_tensors;
     double relative_rms_error; /* of all converted tensors together: rms(error) / rms(value) */

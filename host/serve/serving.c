@@ -50,8 +50,10 @@ static int load(struct serving *serving, struct error *err)
     model->tokenizer = serving->tokenizer;
     model->chat_status = chat_open(model_file(serving->source), model->tokenizer, &model->chat, &model->chat_error);
 
-    const struct model_load_options how = {
-        .progress = on_progress, .progress_context = serving, .threads = options->threads};
+    const struct model_load_options how = {.progress = on_progress,
+                                           .progress_context = serving,
+                                           .threads = options->threads,
+                                           .exact_formats = options->exact_formats};
     status = experts_load(serving->source, serving->card, &how, &serving->loaded, err);
     if (status < 0) return status;
     const struct draft_load_options drafts = {
