@@ -249,10 +249,11 @@ void sim_clock_run(struct sim_clock *clock, const struct sim_step *step, const s
     begin = clock_flights_begin(&clock->flights, flight, begin);
     if (clock->sink.event) clock->at = event_of(clock, step, descriptor);
     const uint64_t computed = begin + sim_cycles(&clock->rates, cost.cycles);
-    uint64_t end = d->opcode == CARD_OP_AWAIT ? await(clock, step, begin) : computed;
-    clock->flights.end[place] = end = larger(end, move(clock, step, work, begin));
+    const uint64_t moved = move(clock, step, work, begin);
+    const uint64_t end = larger(d->opcode == CARD_OP_AWAIT ? await(clock, step, begin) : computed, moved);
+    clock->flights.end[place] = end;
     clock->begun = begin;
-    clock->unit_free[cost.unit] = end - sim_cycles(&clock->rates, cost.tail);
+    clock->unit_free[cost.unit] = cost.tail ? larger(computed - sim_cycles(&clock->rates, cost.tail), moved) : end;
     clock->ended = larger(clock->ended, end);
     const uint64_t from = larger(begin, clock->unit_ended[cost.unit]), busy = computed > from ? computed - from : 0;
     clock->unit_ended[cost.unit] = larger(end, clock->unit_ended[cost.unit]);

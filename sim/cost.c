@@ -57,12 +57,25 @@ static uint64_t matmul_cycles(const struct engine_profile *engine, const struct 
     return sim_cost_tiles(engine, d->format, d->cols, busiest_tiles(engine, d->rows, d->param[0]), d->tokens);
 }
 
-/* The time from one expert's first word to the next one's, whose activations are loaded meanwhile. */
+/* What a last round of one to three tiles waits for its own sums: words of the matrix that follows go by meanwhile. */
+static uint64_t round_wait(const struct engine_profile *engine, const struct card_descriptor *d, uint64_t tiles)
+{
+    const uint64_t left = tiles % ROUND_TILES, blocks = quotient_up(d->cols, BLOCK_COLS);
+    const uint64_t streamed = left * card_tile_bytes(d->format, d->cols) / CARD_WORD_BYTES,
+                   waited = engine->matmul.part_round * blocks;
+    return left && waited > streamed ? waited - streamed : 0;
+}
+
+/*
+ * The time from one expert's first word to the next one's, whose activations are loaded meanwhile; its tiles fill the places
+ * that the one before leaves in a round.
+ */
 static uint64_t expert_turn(const struct engine_profile *engine, const struct card_descriptor *d, uint64_t tiles,
                             uint64_t rows)
 {
-    const uint64_t load = load_cycles(engine, d->cols, rows);
-    return larger(sim_cost_tiles(engine, d->format, d->cols, tiles, rows) - load, load);
+    const uint64_t words = tiles * card_tile_bytes(d->format, d->cols) / CARD_WORD_BYTES;
+    const uint64_t streamed = quotient_up(words * engine->matmul.full_round, ROUND_TILES * INT4_WORDS);
+    return larger(streamed * quotient_up(rows, engine->tokens_per_word), load_cycles(engine, d->cols, rows));
 }
 
 /*
@@ -75,15 +88,25 @@ static uint64_t expert_cycles(const struct engine_profile *engine, const struct 
     if (experts == 0) return 0;
     if (d->format == CARD_FORMAT_F32) return float_cycles(engine, (uint64_t)d->rows * d->cols * rows);
     const uint64_t tiles = busiest_tiles(engine, d->rows, d->param[2]), less = rows / experts, more = rows % experts;
-    const uint64_t cycles = load_cycles(engine, d->cols, less) + (experts - more) * expert_turn(engine, d, tiles, less);
+    const uint64_t cycles = load_cycles(engine, d->cols, less) +
+                            (experts - more) * expert_turn(engine, d, tiles, less) +
+                            round_wait(engine, d, experts * tiles);
     return more ? cycles + more * expert_turn(engine, d, tiles, less + 1) : cycles;
+}
+
+/* Of its cycles, those of a last round that waits for its own sums. */
+static uint64_t waited_at_end(const struct engine_profile *engine, const struct card_descriptor *d, uint32_t experts)
+{
+    if (d->format == CARD_FORMAT_F32) return 0;
+    if (d->opcode == CARD_OP_MATMUL) return round_wait(engine, d, busiest_tiles(engine, d->rows, d->param[0]));
+    return round_wait(engine, d, experts * busiest_tiles(engine, d->rows, d->param[2]));
 }
 
 /* ---- attention and states ---- */
 
 /*
- * A position seen by a head. Its score, its place in the softmax and its value are stages of a pipeline that the heads of a
- * pass go through one behind the other, so the slowest counts. Pages of integers are scored by groups of 32.
+ * A position seen by a head. Scores and values take turns on the lanes; its place in the softmax is a pipeline of its own, which
+ * the heads of a pass go through one behind the other. Pages of integers are scored by groups of 32.
  */
 static uint64_t position_cycles(const struct engine_profile *engine, const struct sim_step *step)
 {
@@ -94,7 +117,7 @@ static uint64_t position_cycles(const struct engine_profile *engine, const struc
         kv_is_integer(d->format) ? kv_groups(d->cols) * interval->dot_positions : words * interval->score_positions;
     if (d->opcode == CARD_OP_INDEX) return larger(score, interval->index_scores);
     const uint64_t values = quotient_up(card_attention_values(d, step->e), engine->attention_lanes);
-    return larger(larger(score, values * interval->value_words), larger(interval->page_largest, interval->page_exps));
+    return larger(score + values * interval->value_words, larger(interval->page_largest, interval->page_exps));
 }
 
 static uint64_t attention_cycles(const struct engine_profile *engine, const struct sim_step *step, uint64_t positions)
@@ -174,6 +197,7 @@ struct sim_cost sim_cost_of(const struct engine_profile *engine, const struct si
         cost.lead = d->format == CARD_FORMAT_F32 ? 0 : load_cycles(engine, d->cols, 1);
         cost.cycles = cost.tail;
         cost.cycles += d->opcode == CARD_OP_MATMUL ? matmul_cycles(engine, d) : expert_cycles(engine, d, work->experts);
+        cost.tail += waited_at_end(engine, d, work->experts);
         break;
     case CARD_OP_ATTENTION:
     case CARD_OP_INDEX:

@@ -3,6 +3,7 @@
 
 #include "host/base/float_mode.h"
 #include "sim/account.h"
+#include "sim/clock_stream.h"
 #include "sim/internal.h"
 #include "sim/made_up.h"
 #include "sim/mailbox.h"
@@ -18,6 +19,7 @@ struct sim_executor {
     struct sim_scratch scratch;
     struct sim_clock *clock; /* NULL: none */
     bool timing_only;
+    struct card_agent agent;
     uint64_t chosen; /* descriptors with made-up choices so far */
 };
 
@@ -90,6 +92,11 @@ void sim_keep_time(struct sim_executor *executor, struct sim_clock *clock, bool 
     executor->timing_only = timing_only;
 }
 
+void sim_set_agent(struct sim_executor *executor, const struct card_agent *agent)
+{
+    executor->agent = agent ? *agent : (struct card_agent){0};
+}
+
 static int reserve_scratch(struct sim_executor *executor, const struct card_descriptor *program, unsigned n,
                            struct error *err)
 {
@@ -115,19 +122,29 @@ static void compute(struct sim_executor *executor, const struct sim_step *step)
         sim_make_up(step, executor->chosen++);
 }
 
+static int publish(struct sim_executor *executor, const struct sim_step *step, struct error *err)
+{
+    const struct card_descriptor *d = step->d;
+    const struct card_agent *agent = &executor->agent;
+    sim_publish(step);
+    if (!agent->published) return 0;
+    if (executor->clock) sim_clock_answer(executor->clock, d->dst, (uint64_t)d->tokens * d->rows);
+    return agent->published(agent->context, d, step->src, err) ? ERROR_CARD : 0;
+}
+
 /* Checks, charges and runs descriptor i. */
 static int run_step(struct sim_executor *executor, const struct sim_step *step, unsigned i, struct sim_account *account,
                     struct error *err)
 {
     int rc = sim_step_check(step, err);
     /* The clock knows of a PUBLISH before the host can see it, and of an AWAIT when the slots are there. */
-    if (!rc && step->d->opcode == CARD_OP_AWAIT) rc = sim_await(step, err);
+    if (!rc && step->d->opcode == CARD_OP_AWAIT) rc = sim_await(step, &executor->agent, err);
     if (rc) return rc;
     const struct sim_work work = sim_work_of(step);
     sim_account_add(account, &work);
     if (executor->clock) sim_clock_run(executor->clock, step, &work, i);
     if (step->d->opcode == CARD_OP_PUBLISH)
-        sim_publish(step);
+        return publish(executor, step, err);
     else if (step->d->opcode != CARD_OP_AWAIT)
         compute(executor, step);
     return 0;

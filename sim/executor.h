@@ -10,6 +10,7 @@
 #include "host/base/error.h"
 #include "kernels/abi/card_program.h"
 #include "sim/account.h"
+#include "sim/agent.h"
 #include "sim/clock.h"
 #include "sim/memory.h"
 
@@ -33,6 +34,9 @@ const char *sim_simd(const struct sim_executor *executor); /* static */
  * (made_up.h), so that what follows finds some.
  */
 void sim_keep_time(struct sim_executor *executor, struct sim_clock *clock, bool timing_only);
+
+/* Who answers PUBLISH from now on; NULL: whoever reads the mailbox. Copied. */
+void sim_set_agent(struct sim_executor *executor, const struct card_agent *agent);
 
 /*
  * Runs the program to its end and adds what it did to *account. ERROR_CARD names descriptor and table entry if a table

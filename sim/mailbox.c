@@ -27,7 +27,13 @@ static card_addr slot_of(const struct sim_step *step, uint64_t choice)
     return __atomic_load_n(&slot[((const struct card_choice *)step->aux)[choice].expert], __ATOMIC_ACQUIRE);
 }
 
-int sim_await(const struct sim_step *step, struct error *err)
+/* 0: it may still come. */
+static int ask(const struct card_agent *agent, uint32_t expert, bool late, struct error *err)
+{
+    return agent->missing && agent->missing(agent->context, expert, late, err) ? ERROR_CARD : 0;
+}
+
+int sim_await(const struct sim_step *step, const struct card_agent *agent, struct error *err)
 {
     const uint64_t choices = (uint64_t)step->d->tokens * step->d->param[0], limit = step->d->param[2];
     const uint64_t start = now_us();
@@ -35,10 +41,11 @@ int sim_await(const struct sim_step *step, struct error *err)
     for (;;) {
         while (i < choices && slot_of(step, i) != CARD_NO_SLOT) i++;
         if (i == choices) return 0;
+        const uint32_t expert = ((const struct card_choice *)step->aux)[i].expert;
         const uint64_t waited = now_us() - start;
+        if (ask(agent, expert, waited >= limit, err)) return ERROR_CARD;
         if (waited >= limit) {
-            return error_set(err, ERROR_CARD, "expert %u: no slot after %" PRIu64 " microseconds",
-                             ((const struct card_choice *)step->aux)[i].expert, waited);
+            return error_set(err, ERROR_CARD, "expert %u: no slot after %" PRIu64 " microseconds", expert, waited);
         }
         sched_yield(); /* who brings the expert may need this core */
     }

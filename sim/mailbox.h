@@ -8,6 +8,7 @@
 #define SLUICE_SIM_MAILBOX_H
 
 #include "host/base/error.h"
+#include "sim/agent.h"
 #include "sim/step.h"
 
 /* Writes the choices, then the sequence number with release order: who reads it by acquire sees the choices. */
@@ -15,8 +16,9 @@ void sim_publish(const struct sim_step *step);
 
 /*
  * Returns 0 when every chosen expert has a slot, having read it by acquire: what the host wrote before is seen.
- * ERROR_CARD names an expert that has none and the time waited. The choices have passed sim_step_check.
+ * ERROR_CARD names an expert that has none and the time waited, or is the agent's, who is asked while it waits. The choices
+ * have passed sim_step_check.
  */
-int sim_await(const struct sim_step *step, struct error *err);
+int sim_await(const struct sim_step *step, const struct card_agent *agent, struct error *err);
 
 #endif

@@ -38,6 +38,7 @@ struct card {
     _Atomic card_event last_event;
     struct failure *failures; /* sorted by event */
     size_t n_failures, failures_capacity;
+    bool has_agent;
 };
 
 const char *const *card_backends(void) { return backend_names; }
@@ -365,6 +366,35 @@ int card_submit(struct card *card, const struct card_descriptor *program, unsign
     if (!rc) rc = card->backend->ops->submit(card->backend, &order, program, n_descriptors, &error);
     if (!rc) card->programs++;
     return finish(card, order.event, rc, &error, done, err);
+}
+
+int card_set_agent(struct card *card, const struct card_agent *agent, struct error *err)
+{
+    if (!card->backend->ops->set_agent || !card->backend->ops->stream_write)
+        return error_set(err, ERROR_UNSUPPORTED, "card %s: experts cannot be streamed to it", card->info.name);
+    if (agent && card->has_agent)
+        return error_set(err, ERROR_BUSY, "card %s: another model streams its experts already", card->info.name);
+    card->backend->ops->set_agent(card->backend, agent);
+    card->has_agent = agent != NULL;
+    return 0;
+}
+
+void card_stream_start(struct card *card, card_addr dst, uint64_t bytes, const card_addr *entries, unsigned n)
+{
+    card->bytes_to_card += bytes;
+    if (card->backend->ops->stream_start) card->backend->ops->stream_start(card->backend, dst, bytes, entries, n);
+}
+
+int card_stream_write(struct card *card, card_addr dst, const void *src, size_t bytes, struct error *err)
+{
+    int rc = check_range(card, "card write", dst, bytes, err);
+    return rc ? rc : card->backend->ops->stream_write(card->backend, dst, src, bytes, err);
+}
+
+bool card_computes(const struct card *card)
+{
+    const struct card_backend_ops *ops = card->backend->ops;
+    return !ops->takes_nothing || !ops->takes_nothing(card->backend);
 }
 
 int card_wait(struct card *card, card_event event, unsigned timeout_ms, struct error *err)

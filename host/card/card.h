@@ -19,6 +19,7 @@
 #include "host/base/error.h"
 #include "kernels/abi/card_layout.h"
 #include "kernels/abi/card_program.h"
+#include "sim/agent.h"
 #include "sim/timeline.h"
 
 #include <stdbool.h>
@@ -146,6 +147,27 @@ void *card_window(struct card *card, card_addr address, uint64_t bytes);
  */
 int card_submit(struct card *card, const struct card_descriptor *program, unsigned n_descriptors,
                 const card_event *after, unsigned n_after, card_event *done, struct error *err);
+
+/*
+ * Streaming: an agent answers PUBLISH on the thread that submits or waits. In published it starts copies for the program
+ * that runs; how they move is its own affair. Copied; NULL: none any more. ERROR_BUSY if the card has one already.
+ */
+int card_set_agent(struct card *card, const struct card_agent *agent, struct error *err);
+
+/*
+ * The agent, in published: a copy of bytes to dst starts now, behind those before it, and the n entries of slot tables are
+ * there when it ends. Counts it, and charges it on a card with a clock; the bytes are moved by card_stream_write.
+ */
+void card_stream_start(struct card *card, card_addr dst, uint64_t bytes, const card_addr *entries, unsigned n);
+
+/*
+ * Moves bytes that card_stream_start has counted, now, from any thread, to what no running descriptor uses; 8 bytes at a
+ * multiple of 8 as one. Bytes that were moved before are seen by who sees these.
+ */
+int card_stream_write(struct card *card, card_addr dst, const void *src, size_t bytes, struct error *err);
+
+/* Whether the card computes; not with the setting "timing", which moves no bytes but those of tables. */
+bool card_computes(const struct card *card);
 
 /*
  * Waits until event is complete. ERROR_TIMEOUT after timeout_ms (0: no limit); ERROR_CARD if it failed (a table in card

@@ -56,6 +56,10 @@ struct card_backend_ops {
     int (*submit)(struct card_backend *backend, const struct card_order *order, const struct card_descriptor *program,
                   unsigned n_descriptors, struct error *err);
 
+    /* As the functions of card.h; of the agent the calls may come before others return. */
+    void (*set_agent)(struct card_backend *backend, const struct card_agent *agent);
+    int (*stream_write)(struct card_backend *backend, card_addr dst, const void *src, size_t bytes, struct error *err);
+
     /* (optional: NULL) As card_window. */
     void *(*window)(struct card_backend *backend, card_addr address, uint64_t bytes);
     /* (optional: calls have finished when they return) As card_wait. */
@@ -66,6 +70,9 @@ struct card_backend_ops {
     uint64_t (*event_end)(const struct card_backend *backend, card_event event);
     void (*measure)(const struct card_backend *backend, struct card_usage *usage);
     void (*trace)(struct card_backend *backend, const struct timeline_sink *sink);
+    /* (optional: it has no time) As card_stream_start. */
+    void (*stream_start)(struct card_backend *backend, card_addr dst, uint64_t bytes, const card_addr *entries,
+                         unsigned n);
     /* (optional: the functions above are for every card of the backend) Whether this card has a clock. */
     bool (*has_clock)(const struct card_backend *backend);
     /* (optional: no) Whether src of write and dst of read may be NULL: nothing is copied. */

@@ -69,6 +69,12 @@ int host_memory_write(struct card_backend *backend, const struct card_order *ord
     return 0;
 }
 
+int host_memory_stream_write(struct card_backend *backend, card_addr dst, const void *src, size_t bytes,
+                             struct error *err)
+{
+    return host_memory_write(backend, NULL, dst, src, bytes, err);
+}
+
 int host_memory_read(struct card_backend *backend, const struct card_order *order, void *dst, card_addr src,
                      size_t bytes, struct error *err)
 {

@@ -30,6 +30,8 @@ void host_memory_describe(const struct host_memory_card *card, struct card_info 
 void host_memory_count(const struct card_backend *backend, struct card_counters *counters);
 int host_memory_write(struct card_backend *backend, const struct card_order *order, card_addr dst, const void *src,
                       size_t bytes, struct error *err);
+int host_memory_stream_write(struct card_backend *backend, card_addr dst, const void *src, size_t bytes,
+                             struct error *err);
 int host_memory_read(struct card_backend *backend, const struct card_order *order, void *dst, card_addr src,
                      size_t bytes, struct error *err);
 void *host_memory_window(struct card_backend *backend, card_addr address, uint64_t bytes);

@@ -174,6 +174,20 @@ static int wait_event(struct card_backend *backend, card_event event, unsigned t
     return rc;
 }
 
+static void set_agent(struct card_backend *backend, const struct card_agent *agent)
+{
+    opencl_card_of(backend)->agent = agent ? *agent : (struct card_agent){0};
+}
+
+/* By the queue of copies, which may be used by any thread; without the lock, which who waits for the copy may hold. */
+static int stream_write(struct card_backend *backend, card_addr dst, const void *src, size_t bytes, struct error *err)
+{
+    struct opencl_card *card = opencl_card_of(backend);
+    const cl_int status = clEnqueueWriteBuffer(card->to_card, card->machine.bank[CARD_ADDR_BANK(dst)], CL_TRUE,
+                                               (size_t)CARD_ADDR_OFFSET(dst), bytes, src, 0, NULL, NULL);
+    return status == CL_SUCCESS ? 0 : opencl_fail(err, "copy to the card", status);
+}
+
 /* ---- open, close ---- */
 
 static void finish_all(struct opencl_card *card)
@@ -339,5 +353,7 @@ const struct card_backend_ops card_opencl_ops = {
     .read = read_card,
     .submit = submit,
     .wait = wait_event,
+    .set_agent = set_agent,
+    .stream_write = stream_write,
     .reset = reset,
 };

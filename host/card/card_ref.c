@@ -15,9 +15,10 @@
 
 struct ref_card {
     struct host_memory_card host;
+    struct card_agent agent;
 };
 
-/* Each opcode has one of the two. */
+/* Each opcode but those that talk with the agent has one of the two. */
 static const struct {
     ref_operation *run;
     ref_fallible *run_or_fail;
@@ -43,14 +44,22 @@ static const struct {
     [CARD_OP_CONV] = {.run = ref_conv},
     [CARD_OP_DECAY] = {.run = ref_decay},
     [CARD_OP_EXPERT_SPREAD] = {.run = ref_expert_spread},
-    [CARD_OP_PUBLISH] = {.run = sim_publish},
-    [CARD_OP_AWAIT] = {.run_or_fail = sim_await},
+    /* PUBLISH and AWAIT talk with the agent: run. */
 };
 
-static int run(const struct sim_step *step, struct error *err)
+static int publish(const struct sim_step *step, const struct card_agent *agent, struct error *err)
+{
+    sim_publish(step);
+    if (!agent->published) return 0;
+    return agent->published(agent->context, step->d, step->src, err) ? ERROR_CARD : 0;
+}
+
+static int run(const struct sim_step *step, const struct card_agent *agent, struct error *err)
 {
     int rc = sim_step_check(step, err);
     if (rc) return rc;
+    if (step->d->opcode == CARD_OP_PUBLISH) return publish(step, agent, err);
+    if (step->d->opcode == CARD_OP_AWAIT) return sim_await(step, agent, err);
     if (operations[step->d->opcode].run_or_fail) return operations[step->d->opcode].run_or_fail(step, err);
     operations[step->d->opcode].run(step);
     return 0;
@@ -64,7 +73,7 @@ static int submit(struct card_backend *backend, const struct card_order *order, 
     for (unsigned i = 0; i < n_descriptors; i++) {
         struct sim_step step;
         sim_step_find(&step, &program[i], &card->memory);
-        int rc = run(&step, err);
+        int rc = run(&step, &((struct ref_card *)(void *)backend)->agent, err);
         if (rc) {
             error_prefix(err, "descriptor %u (%s)", i, card_opcode_name(program[i].opcode));
             return rc;
@@ -74,6 +83,11 @@ static int submit(struct card_backend *backend, const struct card_order *order, 
         if (step.e) i++;
     }
     return 0;
+}
+
+static void set_agent(struct card_backend *backend, const struct card_agent *agent)
+{
+    ((struct ref_card *)(void *)backend)->agent = agent ? *agent : (struct card_agent){0};
 }
 
 static void close_card(struct card_backend *backend)
@@ -117,5 +131,7 @@ const struct card_backend_ops card_ref_ops = {
     .read = host_memory_read,
     .window = host_memory_window,
     .submit = submit,
+    .set_agent = set_agent,
+    .stream_write = host_memory_stream_write,
     .released = host_memory_released,
 };

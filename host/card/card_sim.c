@@ -5,6 +5,7 @@
 #include "host/card/card_host_memory.h"
 #include "host/card/card_sim_settings.h"
 #include "sim/clock.h"
+#include "sim/clock_stream.h"
 #include "sim/executor.h"
 
 #include <stdio.h>
@@ -175,7 +176,19 @@ static int wait_card(struct card_backend *backend, card_event event, unsigned ti
     return 0;
 }
 
+static void set_agent(struct card_backend *backend, const struct card_agent *agent)
+{
+    sim_set_agent(card_of(backend)->executor, agent);
+}
+
 /* ---- virtual time ---- */
+
+static void stream_start(struct card_backend *backend, card_addr dst, uint64_t bytes, const card_addr *entries,
+                         unsigned n)
+{
+    struct sim_clock *clock = card_of(backend)->clock;
+    if (clock) sim_clock_stream(clock, dst, bytes, entries, n);
+}
 
 static bool has_clock(const struct card_backend *backend) { return const_card_of(backend)->clock != NULL; }
 static bool takes_nothing(const struct card_backend *backend) { return const_card_of(backend)->timing; }
@@ -226,6 +239,9 @@ const struct card_backend_ops card_sim_ops = {
     .window = host_memory_window,
     .submit = submit,
     .wait = wait_card,
+    .set_agent = set_agent,
+    .stream_write = host_memory_stream_write,
+    .stream_start = stream_start,
     .has_clock = has_clock,
     .takes_nothing = takes_nothing,
     .now = now,

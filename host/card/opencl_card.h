@@ -19,6 +19,7 @@ struct opencl_record {
     int slot;                        /* -1: a copy */
     struct card_descriptor *program; /* own copy */
     unsigned n_descriptors, next;    /* next: the first that is not enqueued, an AWAIT unless it is the first of all */
+    unsigned answered;               /* PUBLISHes before this descriptor were given to the agent */
     uint64_t await_until_us;         /* when that AWAIT has waited long enough; 0: not looked at yet */
     uint32_t status[OPENCL_STATUS_WORDS]; /* read back from the card */
     struct opencl_account account;
@@ -39,6 +40,7 @@ struct opencl_card {
     struct opencl_record **record; /* sorted by event */
     size_t n_records, records_capacity;
     uint32_t slots_taken;
+    struct card_agent agent;
     uint64_t *ranges; /* what is in machine.ranges */
     struct opencl_account account;
 };
@@ -80,6 +82,9 @@ int opencl_enqueue_copy(struct opencl_card *card, struct opencl_record *record, 
 /* The descriptors from `first` on to the next AWAIT. */
 int opencl_enqueue_part(struct opencl_card *card, struct opencl_record *record, unsigned first, const cl_event *wait,
                         cl_uint n_wait, struct error *err);
+
+/* Gives the agent what the PUBLISHes before record->next have written. */
+int opencl_answer(struct opencl_card *card, struct opencl_record *record, struct error *err);
 
 /* Looks at the slot table of the AWAIT at record->next: *missing is an expert without a slot, CARD_NO_SLOT if none is. */
 int opencl_look_at_slots(struct opencl_card *card, const struct opencl_record *record, uint64_t *missing,

@@ -125,7 +125,12 @@ static void look_at_await(struct opencl_card *card, struct opencl_record *record
     const uint64_t now = now_us();
     uint64_t missing;
     if (record->await_until_us == 0) record->await_until_us = now + d->param[2];
-    int rc = opencl_look_at_slots(card, record, &missing, &record->failure);
+    int rc = opencl_answer(card, record, &record->failure);
+    if (!rc) rc = opencl_look_at_slots(card, record, &missing, &record->failure);
+    if (!rc && missing != CARD_NO_SLOT && card->agent.missing)
+        rc = card->agent.missing(card->agent.context, (uint32_t)missing, now >= record->await_until_us,
+                                 &record->failure);
+    if (rc) error_prefix(&record->failure, "descriptor %u (%s)", record->next, card_opcode_name(d->opcode));
     if (!rc && missing == CARD_NO_SLOT) {
         record->await_until_us = 0;
         rc = opencl_enqueue_part(card, record, record->next + 1, NULL, 0, &record->failure);

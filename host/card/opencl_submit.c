@@ -127,6 +127,21 @@ static int read_table(struct opencl_card *card, card_addr address, size_t bytes,
     return status == CL_SUCCESS ? 0 : opencl_fail(err, "a table of AWAIT", status);
 }
 
+int opencl_answer(struct opencl_card *card, struct opencl_record *record, struct error *err)
+{
+    int rc = 0;
+    for (; record->answered < record->next && !rc; record->answered++) {
+        const struct card_descriptor *d = &record->program[record->answered];
+        if (d->opcode != CARD_OP_PUBLISH || !card->agent.published) continue;
+        void *choices = NULL;
+        rc = read_table(card, d->dst + CARD_WORD_BYTES, (size_t)d->tokens * d->rows * sizeof(struct card_choice),
+                        &choices, err);
+        if (!rc) rc = card->agent.published(card->agent.context, d, choices, err);
+        free(choices);
+    }
+    return rc;
+}
+
 int opencl_look_at_slots(struct opencl_card *card, const struct opencl_record *record, uint64_t *missing,
                          struct error *err)
 {

@@ -11,6 +11,7 @@
 #include "host/base/memory.h"
 #include "host/cli/bench_arrivals.h"
 #include "host/cli/commands.h"
+#include "host/cli/experts_report.h"
 #include "host/cli/file_hash.h"
 #include "host/cli/progress.h"
 #include "host/cli/session.h"
@@ -34,6 +35,7 @@ struct sample {
     double seconds;
     uint64_t tokens, steps, drafted, accepted;
     struct usage_window card;
+    struct experts_window experts;
 };
 
 struct bench_run {
@@ -98,6 +100,7 @@ static void begin_window(const struct session *session, struct sample *sample)
     struct engine_counters counters;
     engine_count(session->engine, &counters);
     usage_begin(session->card, &sample->card);
+    experts_window_begin(session->loaded, &sample->experts);
     sample->steps = counters.steps;
     sample->drafted = counters.drafted_tokens;
     sample->accepted = counters.accepted_tokens;
@@ -110,6 +113,7 @@ static void end_window(const struct session *session, struct sample *sample)
     sample->seconds = seconds_now() - sample->seconds;
     engine_count(session->engine, &counters);
     usage_end(session->card, &sample->card);
+    experts_window_end(session->loaded, &sample->experts);
     sample->steps = counters.steps - sample->steps;
     sample->drafted = counters.drafted_tokens - sample->drafted;
     sample->accepted = counters.accepted_tokens - sample->accepted;
@@ -177,6 +181,7 @@ static int print_line(const struct session *session, const struct bench_options 
                   (json_int_t)done->kv_bytes, "multiply_adds", (json_int_t)done->multiply_adds, "drafted_tokens",
                   (json_int_t)median->drafted, "accepted_tokens", (json_int_t)median->accepted);
     bool failed = !line || !counters || !usage_set_json(&median->card, median->tokens, line) ||
+                  !experts_set_json(session->loaded, &median->experts, line) ||
                   json_object_set(line, "counters", counters) < 0 ||
                   json_object_set_new(line, "revision", json_string(SLUICE_REVISION)) < 0 ||
                   json_dumpf(line, stdout, JSON_COMPACT | JSON_REAL_PRECISION(7)) < 0 || putchar('\n') == EOF ||

@@ -122,7 +122,8 @@ static int probe_memory(struct probe *probe)
     if (probe->width != UNSET) port.width_bits = probe->width;
     if ((port.width_bits & (port.width_bits - 1)) != 0)
         return usage_error(probe->command, "--width %u: 32, 64, 128, 256, 512 or 1024 expected", port.width_bits);
-    if (probe->channels == UNSET) probe->channels = memory->channels;
+    /* DDR is measured port by port, HBM as a whole. */
+    if (probe->channels == UNSET) probe->channels = probe->kind == PROBE_DDR ? 1 : memory->channels;
     if (probe->masters == UNSET) probe->masters = probe->channels;
     if (probe->channels > memory->channels)
         return usage_error(probe->command, "--channels %u: %s has %u of %s", probe->channels, probe->card.name,
@@ -228,7 +229,8 @@ static int run(const struct command *self, int argc, char **argv)
         {"burst", 0, OPTION_U32, &probe.burst, "N", "beats of a read burst (cut at 4 KiB)", 1, 256},
         {"outstanding", 0, OPTION_U32, &probe.outstanding, "N", "bursts asked for and not yet back", 1, 1024},
         {"masters", 0, OPTION_U32, &probe.masters, "N", "that read at once (one a channel)", 1, 4096},
-        {"channels", 0, OPTION_U32, &probe.channels, "N", "that they read from (all)", 1, PROFILE_CHANNELS},
+        {"channels", 0, OPTION_U32, &probe.channels, "N", "that they read from (hbm: all; ddr: 1)", 1,
+         PROFILE_CHANNELS},
         {"depth", 0, OPTION_U32, &probe.depth, "N", "launches or copies queued; hbm, ddr: runs timed by the host", 0,
          MAX_DEPTH},
         {"direction", 0, OPTION_TEXT, &probe.direction_name, "D", "h2c, c2h or both (h2c)", 0, 0},

@@ -77,6 +77,8 @@ static int serve(const struct settings *settings)
         .card = settings->session.card ? settings->session.card : "sim",
         .threads = settings->session.threads,
         .exact_formats = settings->session.exact_formats,
+        .expert_slots = settings->session.expert_slots,
+        .expert_policy = settings->session.expert_policy,
         .card_memory_bytes = settings->session.memory_mib << 20,
         .context = settings->session.context,
         .max_sequences = settings->session.max_sequences,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/cli/generate.h"
 
+#include "host/cli/experts_report.h"
 #include "host/cli/progress.h"
 #include "host/cli/usage_report.h"
 
@@ -18,6 +19,8 @@ struct stream {
     int status;                       /* of writing or of the sequence */
     double started_at, first_text_at; /* wall time */
     struct usage_window card;
+    struct experts_window experts;
+    const struct loaded_model *loaded;
 };
 
 bool take_interrupt(int fd)
@@ -72,6 +75,7 @@ static void print_stats(const struct engine_usage *usage, const struct stream *s
         fprintf(stderr, ", %.3f s after the start%s", stream->first_text_at - process_started,
                 is_virtual ? " (wall)" : "");
     fputc('\n', stderr);
+    experts_print(stream->loaded, &stream->experts, stderr);
     if (!is_virtual) return;
     fprintf(stderr, "wall: %.3f s, %.1f tokens/s\n", ended_at - stream->started_at,
             rate(usage->completion_tokens, ended_at - stream->started_at));
@@ -94,7 +98,7 @@ int generate(const struct session *session, const struct generate_options *optio
              struct answer *answer, struct error *err)
 {
     *answer = (struct answer){0};
-    struct stream stream = {.answer = answer, .err = err, .started_at = seconds_now()};
+    struct stream stream = {.answer = answer, .err = err, .started_at = seconds_now(), .loaded = session->loaded};
     const struct completion_options request = {
         .prompt = prompt->ids,
         .n_prompt = prompt->count,
@@ -106,6 +110,7 @@ int generate(const struct session *session, const struct generate_options *optio
     };
     struct completion *completion;
     usage_begin(session->card, &stream.card);
+    experts_window_begin(session->loaded, &stream.experts);
     int status = completion_start(session->engine, session->tokenizer, &request, &completion, err);
     if (status < 0) return status;
     struct error step_error = {0}; /* an engine error ends the sequence too, which has told on_end */
@@ -114,6 +119,7 @@ int generate(const struct session *session, const struct generate_options *optio
     }
     completion_close(completion);
     usage_end(session->card, &stream.card);
+    experts_window_end(session->loaded, &stream.experts);
     take_interrupt(options->interrupt_fd); /* one that came too late to stop this answer is not for the next prompt */
     putchar('\n');
     fflush(stdout);

@@ -5,10 +5,19 @@
 #include "host/cli/progress.h"
 #include "host/engine/kv_format.h"
 #include "host/experts/experts.h"
+#include "host/experts/policy.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static bool is_policy(const char *name)
+{
+    const char *known;
+    for (unsigned i = 0; (known = expert_policy_name_at(i)) != NULL; i++)
+        if (strcmp(known, name) == 0) return strcmp(name, "belady") != 0; /* knows the future: of traces only */
+    return false;
+}
 
 int session_check(const struct command *command, const struct session_options *options)
 {
@@ -17,6 +26,9 @@ int session_check(const struct command *command, const struct session_options *o
                            (unsigned long long)options->memory_mib);
     if (options->kv && kv_format_find(options->kv) == 0)
         return usage_error(command, "--kv %s: " KV_FORMAT_NAMES " expected", options->kv);
+    if (options->expert_policy && !is_policy(options->expert_policy))
+        return usage_error(command, "--expert-policy %s: lru, lfu, profile or adaptive expected",
+                           options->expert_policy);
     if (options->speculate && strcmp(options->speculate, "off") != 0 && !session_lookup(options))
         return usage_error(command, "--speculate %s: lookup or off expected", options->speculate);
     if (options->draft_path && options->speculate)
@@ -57,10 +69,14 @@ static int load(const struct session_options *options, bool quiet, struct sessio
 {
     struct progress progress;
     progress_start(&progress, model_name(session->model), quiet);
-    const struct model_load_options load_options = {.progress = progress_update,
-                                                    .progress_context = &progress,
-                                                    .threads = options->threads,
-                                                    .exact_formats = options->exact_formats};
+    const struct model_load_options load_options = {
+        .progress = progress_update,
+        .progress_context = &progress,
+        .threads = options->threads,
+        .exact_formats = options->exact_formats,
+        .expert_slots = options->expert_slots,
+        .expert_policy = options->expert_policy,
+    };
     int status = experts_load(session->model, session->card, &load_options, &session->loaded, err);
     progress_end(&progress);
     return status;
@@ -100,6 +116,8 @@ static void print_choice(const struct session_options *options, const struct ses
             model_name(session->model), info.backend, info.name, limits.context, why, limits.max_sequences,
             limits.max_sequences == 1 ? "" : "s", kv_format_name(limits.kv_format),
             (double)limits.n_pages * (double)limits.page_bytes / (1 << 20));
+    char residency[EXPERTS_LINE_BYTES];
+    if (experts_describe(session->loaded, residency)) fprintf(stderr, "%s\n", residency);
     if (session->drafts.source && !limits.speculates)
         fprintf(stderr, "no drafts: the states of %s cannot take a wrong token back\n", model_name(session->model));
 }

@@ -16,9 +16,11 @@ struct session_options {
     const char *cache_dir;  /* NULL, or where packed files of GGUF models are kept */
     uint32_t threads;       /* 0: one per core */
     uint32_t context, max_sequences, chunk;
-    uint32_t queue_limit; /* of the engine; 0: its own */
-    uint64_t memory_mib;  /* of a simulated card; 0: what its profile or the host has */
-    const char *trace;    /* NULL, or where the card's timeline goes: see TRACE_OPTION_ROW */
+    uint32_t expert_slots;     /* 0: the rule of host/experts */
+    const char *expert_policy; /* NULL: its default */
+    uint32_t queue_limit;      /* of the engine; 0: its own */
+    uint64_t memory_mib;       /* of a simulated card; 0: what its profile or the host has */
+    const char *trace;         /* NULL, or where the card's timeline goes: see TRACE_OPTION_ROW */
 
     /* Of commands that answer: see SPECULATION_OPTION_ROWS. */
     const char *speculate;  /* NULL, "off" or "lookup" */
@@ -50,6 +52,22 @@ struct session_options {
          0},                                                                                                            \
         {"cache-dir", 0, OPTION_TEXT, &(o)->cache_dir, "DIR", "pack MODEL once into DIR, and open that from then on",   \
          0,           0},                                                                                               \
+        {"expert-policy",                                                                                               \
+         0,                                                                                                             \
+         OPTION_TEXT,                                                                                                   \
+         &(o)->expert_policy,                                                                                           \
+         "NAME",                                                                                                        \
+         "which expert gives up its slot: lru, lfu, profile, adaptive",                                                 \
+         0,                                                                                                             \
+         0},                                                                                                            \
+        {"expert-slots",                                                                                                \
+         0,                                                                                                             \
+         OPTION_U32,                                                                                                    \
+         &(o)->expert_slots,                                                                                            \
+         "N",                                                                                                           \
+         "experts in card memory, all layers together; the others stream (default: all that fit)",                      \
+         1,                                                                                                             \
+         4294967295.0},                                                                                                 \
     {                                                                                                                   \
         "card-memory", 0, OPTION_U64, &(o)->memory_mib, "MIB",                                                          \
             "memory of a simulated card (default: what the host has)", 0, 0                                             \

@@ -38,7 +38,7 @@ struct demand {
     const struct card_info *info; /* before anything of a step is allocated */
     const struct model_config *config;
     uint64_t budget, page_bytes;
-    uint32_t chunk;
+    uint32_t chunk, expert_slots;
     unsigned kv_format;
     struct draft_needs draft; /* of the same card, by whoever makes drafts */
 };
@@ -58,6 +58,7 @@ static struct step_limits limits_for(const struct demand *demand, uint32_t seque
         .n_pages = (uint32_t)n_pages,
         .max_pages_in_tables = (uint32_t)(in_tables < UINT32_MAX ? in_tables : UINT32_MAX),
         .kv_format = demand->kv_format,
+        .expert_slots = demand->expert_slots,
     };
 }
 
@@ -239,6 +240,7 @@ int engine_choose_capacity(struct engine *engine, const struct engine_options *o
         .budget = modest_budget(&info, options),
         .chunk = options->chunk ? options->chunk : DEFAULT_CHUNK,
         .kv_format = options->kv_format ? options->kv_format : info.kv_default,
+        .expert_slots = loaded_model_expert_slots(engine->loaded),
     };
     demand.page_bytes = model_page_bytes(model, demand.kv_format);
     measure_drafts(engine, options, &demand);

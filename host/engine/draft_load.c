@@ -34,7 +34,7 @@ static int check_vocabulary(const struct model *draft, const struct model *targe
 static int load_model(const struct draft_load_options *options, const struct model *target, struct card *card,
                       struct draft_load *out, struct error *err)
 {
-    const struct model_load_options how = {.threads = options->threads};
+    const struct model_load_options how = {.threads = options->threads, .experts_resident = true};
     int status = model_open(options->model_path, &out->model, err);
     if (status == 0) status = check_vocabulary(out->model, target, err);
     if (status == 0) status = experts_load(out->model, card, &how, &out->loaded, err);

@@ -6,6 +6,7 @@
  */
 #include "host/base/memory.h"
 #include "host/engine/sequence.h"
+#include "host/experts/experts.h"
 
 #include <math.h>
 #include <string.h>
@@ -245,7 +246,13 @@ int engine_run(struct engine *engine, struct error *err)
 
 void engine_count(const struct engine *engine, struct engine_counters *counters)
 {
+    struct experts_traffic experts;
+    (void)experts_count_all(engine->loaded, &experts);
     *counters = (struct engine_counters){
+        .expert_hits = experts.hits,
+        .expert_misses = experts.misses,
+        .expert_bytes = experts.bytes,
+        .expert_stall_ps = experts.stall_ps,
         .steps = atomic_load_explicit(&engine->steps, memory_order_relaxed),
         .prompt_tokens = atomic_load_explicit(&engine->prompt_tokens, memory_order_relaxed),
         .completion_tokens = atomic_load_explicit(&engine->completion_tokens, memory_order_relaxed),

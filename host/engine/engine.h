@@ -126,6 +126,7 @@ struct engine_counters {
     uint64_t cached_tokens;                           /* of prompts, taken from the prefix cache */
     uint64_t drafted_tokens, accepted_tokens;         /* as in engine_usage */
     uint32_t running, waiting, pages_used, pages_reserved, n_pages;
+    uint64_t expert_hits, expert_misses, expert_bytes, expert_stall_ps; /* as struct experts_traffic, all layers */
     uint32_t pages_cached; /* used by nobody, kept for their content until their room is needed */
 };
 void engine_count(const struct engine *engine, struct engine_counters *counters); /* any thread */

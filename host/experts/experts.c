@@ -1,7 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/experts/experts.h"
 
+#include "host/experts/stream.h"
+#include "host/model/expert_pool.h"
+
+#include <stdio.h>
+
 #define MIB(bytes) ((double)(bytes) / (1 << 20))
+
+/* What the rule gives to slots; the other weights are spread over the banks. */
+static int measure_slots(const struct model *model, const struct card_info *info, struct experts_residency *residency,
+                         struct error *err)
+{
+    struct expert_pool_needs needs;
+    if (residency->n_experts == 0) return 0;
+    int result = expert_pool_measure(model, info, 0, &needs, err);
+    if (result < 0) return result;
+    residency->slot_bytes = needs.slot_bytes;
+    residency->streaming_bytes = needs.other_bytes;
+    uint64_t n = 0, fewest = UINT64_MAX, each = needs.other_bytes / info->n_banks;
+    for (unsigned b = 0; b < info->n_banks; b++) {
+        const uint64_t room = info->bank[b].bytes_free > each ? (info->bank[b].bytes_free - each) / 4 * 3 : 0;
+        const uint64_t in_bank = room / (needs.slot_bytes / needs.n_pieces);
+        n += in_bank;
+        if (in_bank < fewest) fewest = in_bank;
+    }
+    if (needs.n_pieces > 1) n = fewest; /* each slot has a piece in each bank */
+    uint64_t most = (uint64_t)residency->n_layers * residency->n_experts;
+    residency->n_slots = (uint32_t)(n < most ? n : most);
+    return 0;
+}
 
 int experts_measure(const struct model *model, const struct card *card, struct experts_residency *residency,
                     struct error *err)
@@ -19,6 +47,8 @@ int experts_measure(const struct model *model, const struct card *card, struct e
         .other_bytes = needs.other_bytes,
     };
     for (unsigned b = 0; b < info.n_banks; b++) residency->free_bytes += info.bank[b].bytes_free;
+    result = measure_slots(model, &info, residency, err);
+    if (result < 0) return result;
     if (needs.other_bytes > residency->free_bytes) return 0;
     uint64_t room = residency->free_bytes - needs.other_bytes;
     residency->fits = needs.expert_bytes <= room;
@@ -45,12 +75,106 @@ static int does_not_fit(const struct model *model, const struct experts_residenc
                      MIB(r->free_bytes), r->n_resident, r->n_experts);
 }
 
+/* The slots through which experts stream; 0: each has its own. An error if neither works. */
+static int choose_slots(const struct model *model, const struct model_load_options *options,
+                        const struct experts_residency *residency, uint32_t *n_slots, struct error *err)
+{
+    const uint64_t most = (uint64_t)residency->n_layers * residency->n_experts;
+    *n_slots = options != NULL && !options->experts_resident ? options->expert_slots : 0;
+    if (*n_slots > 0 && most == 0)
+        return error_set(err, ERROR_BAD_ARGUMENT, "%s has no experts that could stream (--expert-slots)",
+                         model_name(model));
+    if (*n_slots > most) *n_slots = (uint32_t)most;
+    if (*n_slots == 0 && residency->fits) return 0;
+    const uint64_t asked = residency->streaming_bytes + *n_slots * residency->slot_bytes;
+    if (*n_slots > 0 && asked > residency->free_bytes)
+        return error_set(
+            err, ERROR_NO_MEMORY,
+            "%s: %u expert slots of %.1f MiB and %.1f MiB of other weights do not fit in the %.1f MiB that "
+            "are free (--expert-slots %u fits)",
+            model_name(model), *n_slots, MIB(residency->slot_bytes), MIB(residency->streaming_bytes),
+            MIB(residency->free_bytes), residency->n_slots);
+    if (*n_slots > 0) return 0;
+    if (options != NULL && options->experts_resident) return does_not_fit(model, residency, err);
+    *n_slots = residency->n_slots;
+    return *n_slots >= model_get_config(model)->n_experts_used && most > 0 ? 0 : does_not_fit(model, residency, err);
+}
+
 int experts_load(const struct model *model, struct card *card, const struct model_load_options *options,
                  struct loaded_model **out, struct error *err)
 {
     struct experts_residency residency;
+    struct model_load_options how = options != NULL ? *options : (struct model_load_options){0};
     int result = experts_measure(model, card, &residency, err);
-    if (result < 0) return result;
-    if (!residency.fits) return does_not_fit(model, &residency, err);
-    return model_load(model, card, options, out, err);
+    if (result == 0) result = choose_slots(model, options, &residency, &how.expert_slots, err);
+    if (result == 0) result = model_load(model, card, &how, out, err);
+    if (result < 0 || how.expert_slots == 0) return result;
+    result = expert_stream_open(*out, &how, err);
+    if (result == 0) return 0;
+    loaded_model_close(*out);
+    *out = NULL;
+    return error_prefix(err, "%s", model_name(model));
+}
+
+bool experts_describe(const struct loaded_model *loaded, char line[EXPERTS_LINE_BYTES])
+{
+    struct expert_pool_shape shape;
+    struct card_info info;
+    if (loaded_model_pool(loaded) == NULL) return false;
+    expert_pool_get_shape(loaded_model_pool(loaded), &shape);
+    card_describe(loaded_model_card(loaded), &info);
+    uint64_t all = 0, left = 0;
+    for (unsigned b = 0; b < info.n_banks; b++) {
+        all += info.bank[b].bytes;
+        left += info.bank[b].bytes_free;
+    }
+    const uint64_t weights = loaded_model_card_bytes(loaded), slots = shape.n_slots * shape.slot_bytes;
+    (void)snprintf(
+        line, EXPERTS_LINE_BYTES,
+        "experts stream: %u slots of %.1f MiB, %s, for %u experts in each of %u layers (%.0f %%); card memory of "
+        "%.1f MiB: %.1f slots, %.1f other weights, %.1f pages and steps, %.1f free",
+        shape.n_slots, MIB(shape.slot_bytes), shape.n_pieces > 1 ? "dealt over all banks" : "in one bank each",
+        shape.n_experts, shape.n_layers, 100.0 * shape.n_slots / ((double)shape.n_experts * shape.n_layers), MIB(all),
+        MIB(slots), MIB(weights - slots), MIB(all - left - weights), MIB(left));
+    return true;
+}
+
+bool experts_count(const struct loaded_model *loaded, uint32_t layer, struct experts_traffic *traffic)
+{
+    struct expert_stream *stream = loaded_model_attached(loaded);
+    *traffic = (struct experts_traffic){0};
+    if (stream != NULL) expert_stream_count(stream, layer, traffic);
+    return stream != NULL;
+}
+
+bool experts_count_all(const struct loaded_model *loaded, struct experts_traffic *traffic)
+{
+    const uint32_t n_layers = model_get_config(loaded_model_source(loaded))->n_layers;
+    bool streams = false;
+    *traffic = (struct experts_traffic){0};
+    for (uint32_t layer = 0; layer < n_layers; layer++) {
+        struct experts_traffic of_layer;
+        streams = experts_count(loaded, layer, &of_layer);
+        traffic->hits += of_layer.hits;
+        traffic->misses += of_layer.misses;
+        traffic->ahead += of_layer.ahead;
+        traffic->ahead_used += of_layer.ahead_used;
+        traffic->bytes += of_layer.bytes;
+        traffic->stall_ps += of_layer.stall_ps;
+    }
+    return streams;
+}
+
+void experts_settle(struct loaded_model *loaded)
+{
+    struct expert_stream *stream = loaded_model_attached(loaded);
+    if (stream != NULL) expert_stream_settle(stream);
+}
+
+void experts_measure_times(const struct loaded_model *loaded, struct experts_times *times)
+{
+    struct expert_stream *stream = loaded_model_attached(loaded);
+    struct copier_times of_copier = {0};
+    if (stream != NULL) expert_stream_measure(stream, &of_copier);
+    *times = (struct experts_times){of_copier.waited_ns, of_copier.copied_ns};
 }

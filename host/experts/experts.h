@@ -1,7 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where experts live. The rule here: all of them in card memory, from loading to closing. A model whose experts do not
- * fit is refused before the first byte moves, with what fits and what does not.
+ * Where experts live. The rule:
+ *
+ *   all fit beside the other weights    each has a slot of its own, from loading to closing, unless fewer are asked for.
+ *   they do not, or fewer slots asked   everything else is resident, and experts stream from host memory, or from a packed
+ *                                       file, through slots that the layers share (expert_pool.h): as many as asked for, or
+ *                                       three quarters of what the other weights leave. KV pages and the memory of a step
+ *                                       have the rest.
+ *
+ * One pool for all layers and not one for each: while a layer computes it may hold all of its experts, so that a prompt
+ * brings each expert of a layer once however few slots there are for each layer; and layers with more traffic get more.
+ * A model that does not fit at all is refused before the first byte moves, with what fits and what does not.
  */
 #ifndef SLUICE_EXPERTS_EXPERTS_H
 #define SLUICE_EXPERTS_EXPERTS_H
@@ -16,6 +25,9 @@ struct experts_residency {
     uint64_t other_bytes;         /* on the card, all other weights */
     uint64_t free_bytes;          /* of the card, now, in all banks */
     bool fits;                    /* all weights have room; KV pages and activations come on top */
+    uint64_t slot_bytes;          /* of one slot, where experts stream; 0: the model is dense */
+    uint64_t streaming_bytes;     /* on the card, all other weights, where experts stream */
+    uint32_t n_slots;             /* what the rule gives to streaming */
 };
 
 /* ERROR_UNSUPPORTED if the card has no format for a tensor; that a model does not fit is no error here. */
@@ -24,9 +36,37 @@ int experts_measure(const struct model *model, const struct card *card, struct e
 
 /*
  * model_load with that rule: the same arguments and the same result, and ERROR_NO_MEMORY with the numbers of
- * experts_measure if the weights do not fit.
+ * experts_measure if the weights do not fit. options->expert_slots 0: the rule decides. Experts that stream are served
+ * until loaded_model_close; one model of a card can have them, else ERROR_BUSY.
  */
 int experts_load(const struct model *model, struct card *card, const struct model_load_options *options,
                  struct loaded_model **out, struct error *err);
+
+#define EXPERTS_LINE_BYTES 320
+
+/* How card memory is divided now, for people: a line without a newline. false: experts do not stream, and none is written. */
+bool experts_describe(const struct loaded_model *loaded, char line[EXPERTS_LINE_BYTES]);
+
+/* What experts have done in one layer since loading. An expert counts once for all tokens that are computed together. */
+struct experts_traffic {
+    uint64_t hits, misses; /* in its slot when it was chosen, or not */
+    uint64_t ahead;        /* read before it was chosen; of these were chosen: */
+    uint64_t ahead_used;
+    uint64_t bytes;    /* that came for misses and ahead */
+    uint64_t stall_ps; /* of the card's clock, in AWAIT; 0 on cards without one */
+};
+
+/* Of one layer, or summed up. false: experts do not stream, and all is 0. From any thread. */
+bool experts_count(const struct loaded_model *loaded, uint32_t layer, struct experts_traffic *traffic);
+bool experts_count_all(const struct loaded_model *loaded, struct experts_traffic *traffic);
+
+/* Counts what the last layer's AWAIT took, which is known once its step is over. The card's thread, between steps. */
+void experts_settle(struct loaded_model *loaded);
+
+/* Real time, in ns, that programs have waited for experts, and that copies of experts have taken. */
+struct experts_times {
+    uint64_t waited_ns, copied_ns;
+};
+void experts_measure_times(const struct loaded_model *loaded, struct experts_times *times);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "host/base/bytes.h"
 #include "host/base/memory.h"
+#include "host/model/expert_pool_load.h"
 #include "host/model/expert_slots.h"
 
 #include <math.h>
@@ -36,6 +37,27 @@ int loaded_model_place(struct loaded_model *loaded, uint64_t bytes, card_addr *a
     if (result < 0) return result;
     loaded->allocations[loaded->n_allocations++] = *address;
     loaded->card_bytes += card_round_up(bytes, CARD_ALIGNMENT);
+    return 0;
+}
+
+int loaded_model_take(struct loaded_model *loaded, unsigned bank, uint64_t bytes, card_addr *address, struct error *err)
+{
+    int result = card_alloc(loaded->card, bank, bytes, address, err);
+    if (result < 0) return result;
+    loaded->allocations[loaded->n_allocations++] = *address;
+    loaded->card_bytes += card_round_up(bytes, CARD_ALIGNMENT);
+    return 0;
+}
+
+int loaded_model_take_dealt(struct loaded_model *loaded, unsigned n_banks, uint64_t bytes, card_addr *address,
+                            struct error *err)
+{
+    uint64_t offset;
+    int result = card_alloc_dealt(loaded->card, n_banks, bytes, &offset, err);
+    if (result < 0) return result;
+    for (unsigned b = 0; b < n_banks; b++) loaded->allocations[loaded->n_allocations++] = CARD_ADDR(b, offset);
+    loaded->card_bytes += card_round_up(bytes, CARD_ALIGNMENT) * n_banks;
+    *address = CARD_ADDR(0, offset);
     return 0;
 }
 
@@ -89,24 +111,24 @@ int loaded_model_check_exact(const struct tensor_entry *entry, const struct pack
     return 0;
 }
 
-int loaded_model_upload(struct loaded_model *loaded, struct upload *upload, size_t index, uint32_t first, uint32_t n,
-                        card_addr dst, struct error *err)
+static int check_tensor(const struct tensor_entry *entry, const struct pack_result *packed, bool exact,
+                        struct error *err)
 {
-    const struct tensor_entry *entry = &loaded->model->table.entries[index];
-    const struct weight *weight = &loaded->weights[index];
-    uint64_t bytes = entry->tensor->n_bytes / entry->experts;
+    int result = loaded_model_check_packed(entry->tensor, packed, err);
+    return result == 0 && exact ? loaded_model_check_exact(entry, packed, err) : result;
+}
+
+/* Matrices [first, first + n) of a tensor. */
+static struct pack_source source_of(const struct tensor_entry *entry, uint32_t first, uint32_t n)
+{
     struct pack_source source = {.type = entry->tensor->type, .rows = n * entry->rows, .cols = entry->cols};
     if (entry->packed != NULL) {
         source.packed = entry->packed->format;
         source.data = entry->packed->data + first * (entry->packed->n_bytes / entry->experts);
     } else {
-        source.data = entry->tensor->data + first * bytes;
+        source.data = entry->tensor->data + first * (entry->tensor->n_bytes / entry->experts);
     }
-    struct upload_target target = {.address = dst, .format = weight->format, .banks = weight->banks};
-    int result = upload_matrix(upload, &source, &target, n * bytes, &loaded->packed[index], err);
-    if (result == 0) result = loaded_model_check_packed(entry->tensor, &loaded->packed[index], err);
-    if (result == 0 && upload->exact_formats) result = loaded_model_check_exact(entry, &loaded->packed[index], err);
-    return result;
+    return source;
 }
 
 /* What packing saw of the matrices that were uploaded: of experts, or of the others. */
@@ -123,6 +145,37 @@ static int check_matrices(struct loaded_model *loaded, bool experts, bool exact_
         if (loaded->packed[i].error_squares > 0) count_conversion(loaded, i);
     }
     return 0;
+}
+
+int loaded_model_upload(struct loaded_model *loaded, struct upload *upload, size_t index, uint32_t first, uint32_t n,
+                        card_addr dst, struct error *err)
+{
+    const struct tensor_entry *entry = &loaded->model->table.entries[index];
+    const struct weight *weight = &loaded->weights[index];
+    const struct pack_source source = source_of(entry, first, n);
+    struct upload_target target = {.address = dst, .format = weight->format, .banks = weight->banks};
+    int result = upload_matrix(upload, &source, &target, n * (entry->tensor->n_bytes / entry->experts),
+                               &loaded->packed[index], err);
+    return result < 0 ? result : check_tensor(entry, &loaded->packed[index], upload->exact_formats, err);
+}
+
+int loaded_model_pack(struct loaded_model *loaded, struct upload *upload, size_t index, uint32_t first,
+                      upload_sink sink, void *context, struct error *err)
+{
+    const struct tensor_entry *entry = &loaded->model->table.entries[index];
+    const struct pack_source source = source_of(entry, first, 1);
+    int result = entry->packed != NULL && first == 0 ? slc_verify(loaded->model->packed, entry->packed, err) : 0;
+    if (result == 0)
+        result = upload_stream(upload, &source, loaded->weights[index].format, entry->tensor->n_bytes / entry->experts,
+                               sink, context, &loaded->packed[index], err);
+    return result < 0 ? result : check_tensor(entry, &loaded->packed[index], upload->exact_formats, err);
+}
+
+void loaded_model_verify(struct loaded_model *loaded, struct upload *upload, size_t index)
+{
+    const struct tensor_entry *entry = &loaded->model->table.entries[index];
+    slc_fill_add(loaded->fill, entry->packed, NULL);
+    upload->done += entry->tensor->n_bytes;
 }
 
 int loaded_model_fill(struct loaded_model *loaded, struct upload *upload, size_t index, struct error *err)
@@ -172,15 +225,15 @@ static uint64_t small_bytes(const struct model *model)
     return bytes + tables * model->config.n_layers;
 }
 
-int model_card_needs(const struct model *model, const struct card_info *info, struct model_card_needs *needs,
-                     struct error *err)
+static int measure_needs(const struct model *model, const struct card_info *info, bool streams,
+                         struct model_card_needs *needs, struct error *err)
 {
     struct placement placement;
     uint64_t dealt = 0; /* of it: bytes of tiles */
     *needs = (struct model_card_needs){.other_bytes = card_round_up(small_bytes(model), CARD_ALIGNMENT)};
-    int result = placement_open(model, info, &placement, err);
+    int result = (streams ? placement_open_streaming : placement_open)(model, info, &placement, err);
     for (size_t i = 0; i < model->table.n_entries && result == 0; i++) {
-        if (!placement_has(model, i)) continue;
+        if (!placement_wants(&placement, i)) continue;
         struct tensor_tiles tiles;
         result = placement_tiles(model, i, info->weight_formats, &tiles, err);
         if (result < 0) break;
@@ -192,6 +245,20 @@ int model_card_needs(const struct model *model, const struct card_info *info, st
     if (placement.banks > 1)
         needs->other_bytes += card_round_up(placement.bank_bytes, CARD_ALIGNMENT) * placement.banks - dealt;
     placement_close(&placement);
+    return result;
+}
+
+int model_card_needs(const struct model *model, const struct card_info *info, struct model_card_needs *needs,
+                     struct error *err)
+{
+    return measure_needs(model, info, false, needs, err);
+}
+
+int model_other_bytes(const struct model *model, const struct card_info *info, uint64_t *bytes, struct error *err)
+{
+    struct model_card_needs needs;
+    int result = measure_needs(model, info, true, &needs, err);
+    *bytes = needs.other_bytes;
     return result;
 }
 
@@ -261,7 +328,11 @@ static int load_experts(struct loaded_model *loaded, struct placement *placement
     const struct model_config *config = &loaded->model->config;
     uint64_t table_bytes = config->n_experts * sizeof(card_addr);
     for (uint32_t layer = 0; loaded->experts != NULL && layer < config->n_layers; layer++) {
-        int result = expert_slots_load(loaded, layer, placement, upload, small->bytes + small->used, err);
+        int result = 0;
+        if (placement->streams)
+            memset(small->bytes + small->used, 0xff, EXPERT_MATRICES * table_bytes); /* CARD_NO_SLOT */
+        else
+            result = expert_slots_load(loaded, layer, placement, upload, small->bytes + small->used, err);
         if (result < 0) return result;
         for (unsigned m = 0; m < EXPERT_MATRICES; m++)
             loaded->experts[layer].table[m] = small->address + small->used + m * table_bytes;
@@ -270,13 +341,13 @@ static int load_experts(struct loaded_model *loaded, struct placement *placement
     return 0;
 }
 
-/* Everything to the card; the other three are the caller's to release. */
-static int load_all(struct loaded_model *loaded, struct placement *placement, struct upload *upload,
-                    struct small_parts *small, struct error *err)
+/* Everything to the card (needs: experts stream); the other three are the caller's to release. */
+static int load_all(struct loaded_model *loaded, const struct expert_pool_needs *needs, uint32_t expert_slots,
+                    struct placement *placement, struct upload *upload, struct small_parts *small, struct error *err)
 {
     struct card_info info;
     card_describe(loaded->card, &info);
-    int result = placement_open(loaded->model, &info, placement, err);
+    int result = (needs != NULL ? placement_open_streaming : placement_open)(loaded->model, &info, placement, err);
     if (result == 0) result = placement_reserve(placement, loaded, err);
     if (result < 0) return result;
     small->size = small_bytes(loaded->model);
@@ -287,6 +358,7 @@ static int load_all(struct loaded_model *loaded, struct placement *placement, st
     if (result == 0) result = check_embeddings(loaded, upload, err);
     if (result == 0) result = load_matrices(loaded, placement, upload, err);
     if (result == 0) result = load_experts(loaded, placement, small, upload, err);
+    if (result == 0 && needs != NULL) result = expert_pool_open(loaded, needs, expert_slots, upload, err);
     if (result == 0) result = upload_finish(upload, err);
     if (result == 0)
         result = check_matrices(loaded, false, upload->exact_formats, err); /* in the order in which they were packed */
@@ -302,7 +374,7 @@ static struct loaded_model *loaded_model_new(const struct model *model, struct c
     struct loaded_model *loaded = memory_array(1, sizeof *loaded);
     if (loaded == NULL) return NULL;
     size_t n_allocations =
-        CARD_MAX_BANKS + model->table.n_entries + 1; /* what is dealt, each tensor, the small things */
+        2 * CARD_MAX_BANKS + model->table.n_entries + 1; /* what is dealt, slots, each tensor, the small things */
     loaded->model = model;
     loaded->card = card;
     loaded->weights = memory_array(model->table.n_entries, sizeof *loaded->weights);
@@ -342,7 +414,20 @@ int model_load(const struct model *model, struct card *card, const struct model_
     if (result == 0 && model->packed != NULL)
         result = slc_fill_open(model->packed, model->table.n_entries, upload.threads, &loaded->fill, err);
     upload.model = model;
-    if (result == 0) result = load_all(loaded, &placement, &upload, &small, err);
+    const uint32_t expert_slots = options != NULL && model->config.n_experts > 0 ? options->expert_slots : 0;
+    if (expert_slots > 0 && expert_slots < model->config.n_experts_used && result == 0)
+        result = error_set(err, ERROR_BAD_ARGUMENT,
+                           "%u expert slots: a token needs %u experts of a layer at once (--expert-slots %u works)",
+                           expert_slots, model->config.n_experts_used, model->config.n_experts_used);
+    struct expert_pool_needs needs;
+    if (result == 0 && expert_slots > 0) {
+        struct card_info info;
+        card_describe(card, &info);
+        result = expert_pool_measure(model, &info, options->expert_piece_bytes, &needs, err);
+    }
+    if (result == 0) loaded->expert_limit_us = options != NULL ? options->expert_limit_us : 0;
+    if (result == 0)
+        result = load_all(loaded, expert_slots > 0 ? &needs : NULL, expert_slots, &placement, &upload, &small, err);
     if (result == 0 && loaded->fill != NULL) slc_fill_start(loaded->fill);
     upload_close(&upload);
     placement_close(&placement);
@@ -359,12 +444,14 @@ int model_load(const struct model *model, struct card *card, const struct model_
 void loaded_model_close(struct loaded_model *loaded)
 {
     if (loaded == NULL) return;
+    if (loaded->server != NULL) loaded->close_server(loaded->server);
     slc_fill_close(loaded->fill);
     for (size_t i = 0; i < loaded->n_allocations; i++) card_free(loaded->card, loaded->allocations[i]);
     free(loaded->allocations);
     free(loaded->weights);
     free(loaded->packed);
     free(loaded->experts);
+    expert_pool_close(loaded->pool);
     free(loaded);
 }
 
@@ -373,5 +460,21 @@ const struct model_conversion *loaded_model_conversion(const struct loaded_model
     return &loaded->conversion;
 }
 const struct model *loaded_model_source(const struct loaded_model *loaded) { return loaded->model; }
+const struct expert_pool *loaded_model_pool(const struct loaded_model *loaded) { return loaded->pool; }
+
+uint32_t loaded_model_expert_slots(const struct loaded_model *loaded)
+{
+    struct expert_pool_shape shape = {0};
+    if (loaded->pool != NULL) expert_pool_get_shape(loaded->pool, &shape);
+    return shape.n_slots;
+}
+
+void loaded_model_attach(struct loaded_model *loaded, void *server, void (*close)(void *server))
+{
+    loaded->server = server;
+    loaded->close_server = close;
+}
+
+void *loaded_model_attached(const struct loaded_model *loaded) { return loaded->server; }
 struct card *loaded_model_card(const struct loaded_model *loaded) { return loaded->card; }
 uint64_t loaded_model_card_bytes(const struct loaded_model *loaded) { return loaded->card_bytes; }

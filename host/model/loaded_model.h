@@ -17,6 +17,21 @@ int loaded_model_place(struct loaded_model *loaded, uint64_t bytes, card_addr *a
 int loaded_model_upload(struct loaded_model *loaded, struct upload *upload, size_t index, uint32_t first, uint32_t n,
                         card_addr dst, struct error *err);
 
+/* The same of allocation, in this bank. */
+int loaded_model_take(struct loaded_model *loaded, unsigned bank, uint64_t bytes, card_addr *address,
+                      struct error *err);
+
+/* The same in each of the first n_banks banks, at one offset: that of *address, in bank 0. */
+int loaded_model_take_dealt(struct loaded_model *loaded, unsigned n_banks, uint64_t bytes, card_addr *address,
+                            struct error *err);
+
+/* Packs matrix number `first` of the tensor, whose weight has its format, to sink, and counts as loaded_model_upload. */
+int loaded_model_pack(struct loaded_model *loaded, struct upload *upload, size_t index, uint32_t first,
+                      upload_sink sink, void *context, struct error *err);
+
+/* Lets the tensor, which is packed, be verified in the background. */
+void loaded_model_verify(struct loaded_model *loaded, struct upload *upload, size_t index);
+
 /*
  * Lets the tensor at this index, which has its place, be read from a packed file into card memory in the background: 1.
  * 0: the caller uploads it, and if it is packed it has been verified. Or a negative error code.

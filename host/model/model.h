@@ -64,6 +64,16 @@ struct model_load_options {
     void *progress_context;
     unsigned threads;   /* for repacking; 0: one per core */
     bool exact_formats; /* refuse, by name, a matrix whose values the card does not keep */
+    /*
+     * Experts: slots in card memory for those of all layers together, through which they stream (expert_pool.h), at least as
+     * many as a token needs in one layer. 0: each has its own. (host/experts chooses: 0 is whatever fits there.)
+     */
+    uint32_t expert_slots;
+    bool experts_resident;       /* host/experts: each has its own, or the model is refused */
+    const char *expert_policy;   /* host/experts: who gives up a slot (policy.h); NULL: its choice */
+    uint32_t expert_limit_us;    /* microseconds that a program waits for experts; 0: 30 s */
+    uint64_t expert_piece_bytes; /* tests: of a slot that is dealt, at least; 0: EXPERT_PIECE_BYTES */
+    uint64_t expert_shuffle;     /* tests: a seed that delays and reorders the copies; 0: they are left alone */
 };
 
 /* Matrices whose values no format of the card keeps: floats, Q2_K, ... (pack.h). */
@@ -92,6 +102,11 @@ int model_load(const struct model *model, struct card *card, const struct model_
 void loaded_model_close(struct loaded_model *loaded); /* NULL is allowed; frees its card memory */
 const struct model_conversion *loaded_model_conversion(const struct loaded_model *loaded); /* n_tensors 0: none */
 const struct model *loaded_model_source(const struct loaded_model *loaded);
+uint32_t loaded_model_expert_slots(const struct loaded_model *loaded); /* 0: each expert has its own */
+
+/* Whoever serves the slots of loaded: goes with it, before its card memory; close takes it. Once at most. */
+void loaded_model_attach(struct loaded_model *loaded, void *server, void (*close)(void *server));
+void *loaded_model_attached(const struct loaded_model *loaded);    /* NULL: nobody */
 struct card *loaded_model_card(const struct loaded_model *loaded); /* borrowed: the card given to model_load */
 uint64_t loaded_model_card_bytes(const struct loaded_model *loaded);
 
@@ -106,6 +121,7 @@ struct step_limits {
     uint32_t max_tokens, max_logit_rows, n_pages;
     uint32_t max_pages_in_tables; /* sum of the page-table lengths of the sequences of one step */
     unsigned kv_format;           /* enum card_format */
+    uint32_t expert_slots;        /* loaded_model_expert_slots; step_memory_open knows it itself */
 };
 int step_memory_open(const struct loaded_model *loaded, const struct step_limits *limits, struct step_memory **out,
                      struct error *err);

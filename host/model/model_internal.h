@@ -49,6 +49,10 @@ struct loaded_model {
     uint64_t card_bytes;
     struct slc_fill *fill; /* owned; what a packed file still brings; NULL: nothing */
     struct model_conversion conversion;
+    struct expert_pool *pool; /* owned; NULL: each expert has its own slot */
+    uint32_t expert_limit_us; /* with a pool */
+    void *server;             /* of the pool, with how it is closed */
+    void (*close_server)(void *server);
     double error_squares, value_squares; /* of all converted tensors */
 };
 

@@ -24,6 +24,12 @@ int placement_tiles(const struct model *model, size_t index, uint32_t weight_for
     return 0;
 }
 
+bool placement_wants(const struct placement *placement, size_t index)
+{
+    if (placement->streams && tensor_role_kind(tensor_table_role(index)) == TENSOR_KIND_EXPERTS) return false;
+    return placement_has(placement->model, index);
+}
+
 static struct tile_run *find_run(const struct placement *placement, uint64_t tile_bytes)
 {
     size_t i = 0;
@@ -37,7 +43,7 @@ static int count_tiles(struct placement *placement, struct error *err)
     const struct tensor_table *table = &placement->model->table;
     for (size_t i = 0; i < table->n_entries; i++) {
         struct tensor_tiles tiles;
-        if (!placement_has(placement->model, i)) continue;
+        if (!placement_wants(placement, i)) continue;
         int result = placement_tiles(placement->model, i, placement->weight_formats, &tiles, err);
         if (result < 0) return result;
         struct tile_run *run = find_run(placement, tiles.tile_bytes);
@@ -60,10 +66,11 @@ static uint64_t lay_out(struct placement *placement, uint64_t offset)
     return offset - start;
 }
 
-int placement_open(const struct model *model, const struct card_info *info, struct placement *placement,
-                   struct error *err)
+static int open_for(const struct model *model, const struct card_info *info, bool streams, struct placement *placement,
+                    struct error *err)
 {
-    *placement = (struct placement){.model = model, .weight_formats = info->weight_formats, .banks = info->n_banks};
+    *placement = (struct placement){
+        .model = model, .weight_formats = info->weight_formats, .streams = streams, .banks = info->n_banks};
     placement->runs = memory_array(model->table.n_entries + 1, sizeof *placement->runs);
     if (placement->runs == NULL) return error_set(err, ERROR_NO_MEMORY, "loading: out of memory");
     int result = count_tiles(placement, err);
@@ -74,6 +81,18 @@ int placement_open(const struct model *model, const struct card_info *info, stru
         fits = fits && card_round_up(placement->bank_bytes, CARD_ALIGNMENT) <= info->bank[b].bytes_free;
     if (!fits) placement->banks = 1;
     return 0;
+}
+
+int placement_open(const struct model *model, const struct card_info *info, struct placement *placement,
+                   struct error *err)
+{
+    return open_for(model, info, false, placement, err);
+}
+
+int placement_open_streaming(const struct model *model, const struct card_info *info, struct placement *placement,
+                             struct error *err)
+{
+    return open_for(model, info, true, placement, err);
 }
 
 void placement_close(struct placement *placement)

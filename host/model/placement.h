@@ -5,7 +5,8 @@
  *   One bank, or no room for the deal   every tensor has an allocation of its own, in the bank with most room.
  *   Several banks                       every matrix is dealt over all of them (card_layout.h). Matrices of one tile size
  *                                       follow each other without a gap, in the order of the tensor table, the experts of a
- *                                       tensor one after another; then come those of the next tile size, from bank 0 on. So
+ *                                       tensor one after another (their up and down matrices turned by one and by two
+ *                                       places, expert_slots.c); then come those of the next tile size, from bank 0 on. So
  *                                       a bank is at most one tile of each size fuller than another, and that is all that
  *                                       is lost.
  *
@@ -33,6 +34,7 @@ struct tile_run {
 struct placement {
     const struct model *model; /* borrowed */
     uint32_t weight_formats;
+    bool streams;   /* experts are not placed: they go to the slots of a pool */
     unsigned banks; /* over which matrices are dealt; 1: they are not */
     struct tile_run *runs;
     size_t n_runs;       /* owned */
@@ -46,9 +48,14 @@ bool placement_has(const struct model *model, size_t index);
 int placement_tiles(const struct model *model, size_t index, uint32_t weight_formats, struct tensor_tiles *tiles,
                     struct error *err);
 
+/* Whether it has a place of its own there: not so an expert that streams. */
+bool placement_wants(const struct placement *placement, size_t index);
+
 /* Decides for this card, with the memory that it has free now. Released by placement_close, which takes a zeroed one too. */
 int placement_open(const struct model *model, const struct card_info *info, struct placement *placement,
                    struct error *err);
+int placement_open_streaming(const struct model *model, const struct card_info *info, struct placement *placement,
+                             struct error *err); /* the same, but experts stream */
 void placement_close(struct placement *placement);
 
 /* Card memory for the tensor, in bytes: as part of what is dealt, or as an allocation of its own. */
@@ -63,7 +70,7 @@ int placement_take(struct placement *placement, struct loaded_model *loaded, siz
 /* The address n tiles further of what is dealt over banks (1: it is not). */
 card_addr placement_advance(card_addr address, uint64_t n, unsigned banks, uint64_t tile_bytes);
 
-/* The address of expert number `expert` of a tensor whose first matrix is weight. */
+/* The address of the expert in place number `expert` of a tensor whose first matrix is weight (expert_slots.c: which it has). */
 card_addr placement_expert(const struct weight *weight, const struct tensor_tiles *tiles, uint32_t expert);
 
 #endif

@@ -29,6 +29,7 @@ struct planner {
     unsigned kv_format;                /* enum card_format */
     uint32_t n_pages;                  /* in each layer's pool */
     const card_addr *pools;            /* [n_layers]; NULL: measuring */
+    uint32_t expert_slots;             /* through which experts stream; 0: each has its own */
     unsigned pool_banks;               /* over which each is dealt; 0 or 1: it is not */
 
     /* The step. */

@@ -5,14 +5,21 @@
 
 #include <math.h>
 
-/* Projects the normed hidden state to one of query, key, value; with its norm over each head if the file has one. */
+/* Projects the normed hidden state to one of query, key, value. */
 static struct activations project(struct planner *p, struct activations *normed, uint32_t n_heads,
-                                  enum tensor_role role, enum tensor_role bias, enum tensor_role norm, uint32_t layer)
+                                  enum tensor_role role, enum tensor_role bias, uint32_t layer)
 {
     struct activations result = planner_buffer(p, normed->tokens, n_heads * p->config->head_dim);
     planner_linear(p, &result, normed, role, bias, layer);
-    if (planner_has(p, norm, layer)) planner_norm(p, &result, &result, n_heads, norm, layer);
     return result;
+}
+
+/* With its norm over each head first if the file has one. */
+static void turn(struct planner *p, struct activations *x, uint32_t n_heads, enum tensor_role norm, uint32_t layer,
+                 uint16_t rope_flags)
+{
+    if (planner_has(p, norm, layer)) planner_norm(p, x, x, n_heads, norm, layer);
+    planner_rope(p, x, n_heads, rope_flags);
 }
 
 static void write_kv(struct planner *p, const struct activations *key, const struct activations *value, uint32_t layer)
@@ -74,15 +81,13 @@ void planner_attention(struct planner *p, struct activations *hidden, uint32_t l
     uint64_t mark = planner_mark(p);
     struct activations normed = planner_buffer(p, hidden->tokens, config->d_model);
     planner_norm(p, &normed, hidden, 1, TENSOR_ATTN_NORM, layer);
-    struct activations query =
-        project(p, &normed, config->n_heads, TENSOR_ATTN_Q, TENSOR_ATTN_Q_BIAS, TENSOR_ATTN_Q_NORM, layer);
-    struct activations key =
-        project(p, &normed, config->n_kv_heads, TENSOR_ATTN_K, TENSOR_ATTN_K_BIAS, TENSOR_ATTN_K_NORM, layer);
-    struct activations value =
-        project(p, &normed, config->n_kv_heads, TENSOR_ATTN_V, TENSOR_ATTN_V_BIAS, TENSOR_ROLE_END, layer);
-    planner_rope(p, &query, config->n_heads, rope_flags);
-    planner_rope(p, &key, config->n_kv_heads, rope_flags);
+    /* The query, by far the largest, last: keys are turned and written while its words go by. */
+    struct activations value = project(p, &normed, config->n_kv_heads, TENSOR_ATTN_V, TENSOR_ATTN_V_BIAS, layer);
+    struct activations key = project(p, &normed, config->n_kv_heads, TENSOR_ATTN_K, TENSOR_ATTN_K_BIAS, layer);
+    struct activations query = project(p, &normed, config->n_heads, TENSOR_ATTN_Q, TENSOR_ATTN_Q_BIAS, layer);
+    turn(p, &key, config->n_kv_heads, TENSOR_ATTN_K_NORM, layer, rope_flags);
     write_kv(p, &key, &value, layer);
+    turn(p, &query, config->n_heads, TENSOR_ATTN_Q_NORM, layer, rope_flags);
     struct activations attended = planner_buffer(p, hidden->tokens, config->n_heads * config->head_dim);
     bool last = layer + 1 == config->n_layers;
     if (!last || p->n_logit_rows > 0) attend(p, &attended, &query, layer);
@@ -155,26 +160,84 @@ static void sum_experts(struct planner *p, const struct activations *hidden, con
                       });
 }
 
+#define AWAIT_US 30000000u /* a copy of an expert takes milliseconds: who is not there by then does not come */
+
+/* Tells the host who was chosen, and waits until they are in their slots. */
+static void bring_experts(struct planner *p, uint32_t tokens, card_addr choices, uint32_t layer)
+{
+    const uint32_t used = p->config->n_experts_used;
+    uint32_t limit_us = p->loaded != NULL && p->loaded->expert_limit_us > 0 ? p->loaded->expert_limit_us : AWAIT_US;
+    card_addr mailbox = planner_take(p, CARD_WORD_BYTES + (uint64_t)tokens * used * sizeof(struct card_choice));
+    planner_append(p, &(struct card_descriptor){
+                          .opcode = CARD_OP_PUBLISH,
+                          .tokens = tokens,
+                          .rows = used,
+                          .dst = mailbox,
+                          .src = choices,
+                          .param = {layer + 1},
+                      });
+    planner_append(p, &(struct card_descriptor){
+                          .opcode = CARD_OP_AWAIT,
+                          .tokens = tokens,
+                          .weight = p->loaded != NULL ? p->loaded->experts[layer].table[EXPERT_DOWN] : 0,
+                          .aux = choices,
+                          .param = {used, p->config->n_experts, limit_us},
+                      });
+}
+
+/* The rows of the chosen experts and their sums, for tokens that are there together. */
+static void compute_experts(struct planner *p, const struct activations *hidden, struct activations *normed,
+                            card_addr choices, uint32_t layer)
+{
+    const struct model_config *config = p->config;
+    uint32_t n_choices = hidden->tokens * config->n_experts_used;
+    if (p->expert_slots > 0) bring_experts(p, hidden->tokens, choices, layer);
+    struct activations gate = planner_buffer(p, n_choices, config->d_expert_ff);
+    struct activations up = planner_buffer(p, n_choices, config->d_expert_ff);
+    expert_linear(p, &gate, normed, EXPERT_GATE, choices, layer);
+    expert_linear(p, &up, normed, EXPERT_UP, choices, layer);
+    planner_glu(p, &gate, &up);
+    struct activations outputs = planner_buffer(p, n_choices, config->d_model);
+    expert_linear(p, &outputs, &gate, EXPERT_DOWN, choices, layer);
+    sum_experts(p, hidden, &outputs, choices);
+}
+
+/* As many tokens at a time as the slots hold experts for, whatever they choose: all of them if a layer's experts fit. */
+static uint32_t tokens_at_once(const struct planner *p, uint32_t tokens)
+{
+    if (p->expert_slots == 0 || p->expert_slots >= p->config->n_experts) return tokens;
+    uint32_t fit = p->expert_slots / p->config->n_experts_used;
+    return fit < tokens ? fit : tokens;
+}
+
+static struct activations tokens_of(const struct activations *all, uint32_t first, uint32_t n)
+{
+    return (struct activations){
+        .address = all->address + (uint64_t)first * all->cols * sizeof(float), .tokens = n, .cols = all->cols};
+}
+
 void planner_moe(struct planner *p, struct activations *hidden, uint32_t layer, uint16_t router_flags)
 {
     if (hidden->tokens == 0) return;
     const struct model_config *config = p->config;
     uint64_t mark = planner_mark(p);
-    uint32_t tokens = hidden->tokens, n_choices = tokens * config->n_experts_used;
+    uint32_t tokens = hidden->tokens, at_once = tokens_at_once(p, tokens);
     struct activations normed = planner_buffer(p, tokens, config->d_model);
     planner_norm(p, &normed, hidden, 1, TENSOR_FFN_NORM, layer);
+    planner_operand(p, &normed, planner_weight(p, TENSOR_FFN_GATE_EXPERTS, layer).format); /* while the router works */
     struct activations scores = planner_buffer(p, tokens, config->n_experts);
     planner_linear(p, &scores, &normed, TENSOR_FFN_ROUTER, TENSOR_ROLE_END, layer);
-    card_addr choices = planner_take(p, (uint64_t)n_choices * sizeof(struct card_choice));
+    card_addr choices = planner_take(p, (uint64_t)tokens * config->n_experts_used * sizeof(struct card_choice));
     route(p, choices, &scores, router_flags);
-    struct activations gate = planner_buffer(p, n_choices, config->d_expert_ff);
-    struct activations up = planner_buffer(p, n_choices, config->d_expert_ff);
-    expert_linear(p, &gate, &normed, EXPERT_GATE, choices, layer);
-    expert_linear(p, &up, &normed, EXPERT_UP, choices, layer);
-    planner_glu(p, &gate, &up);
-    struct activations outputs = planner_buffer(p, n_choices, config->d_model);
-    expert_linear(p, &outputs, &gate, EXPERT_DOWN, choices, layer);
-    sum_experts(p, hidden, &outputs, choices);
+    if (at_once == tokens) compute_experts(p, hidden, &normed, choices, layer);
+    for (uint32_t first = 0; first < tokens && at_once < tokens; first += at_once) {
+        uint32_t n = tokens - first < at_once ? tokens - first : at_once;
+        uint64_t group = planner_mark(p);
+        struct activations to = tokens_of(hidden, first, n), from = tokens_of(&normed, first, n);
+        compute_experts(p, &to, &from, choices + (uint64_t)first * config->n_experts_used * sizeof(struct card_choice),
+                        layer);
+        planner_release(p, group);
+    }
     planner_release(p, mark);
 }
 

@@ -6,6 +6,7 @@
 #include "host/model/slc_reader.h"
 #include "kernels/abi/card_program.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <unistd.h>
 
@@ -257,6 +258,22 @@ int slc_read(const struct slc *slc, const struct slc_tensor *tensor, uint8_t *ou
     if (status < 0 || slc_hash_is(tensor->hash, hash)) return status;
     return slc_fail(slc, err, SLC_DAMAGED_TENSOR, "tensor %s is damaged: its bytes do not have their hash",
                     tensor->name);
+}
+
+int slc_read_part(const struct slc *slc, const struct slc_tensor *tensor, uint64_t from, size_t n_bytes, uint8_t *out,
+                  struct error *err)
+{
+    if (!range_fits(from, n_bytes, tensor->n_bytes))
+        return error_set(err, ERROR_INTERNAL, "%s: tensor %s has no such part", path_end(slc->path), tensor->name);
+    if (slc->fd < 0) memcpy(out, tensor->data + from, n_bytes);
+    for (size_t done = 0; done < n_bytes && slc->fd >= 0;) {
+        ssize_t got = pread(slc->fd, out + done, n_bytes - done, (off_t)(tensor->offset + from + done));
+        if (got <= 0)
+            return error_set(err, ERROR_IO, "%s: tensor %s: cannot read: %s", path_end(slc->path), tensor->name,
+                             got < 0 ? strerror(errno) : "the file has become shorter");
+        done += (size_t)got;
+    }
+    return 0;
 }
 
 int slc_verify(const struct slc *slc, const struct slc_tensor *tensor, struct error *err)

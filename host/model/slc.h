@@ -123,6 +123,13 @@ int slc_missing(const struct slc *slc, struct gguf_string name, struct error *er
 int slc_read(const struct slc *slc, const struct slc_tensor *tensor, uint8_t *out, struct error *err);
 int slc_verify(const struct slc *slc, const struct slc_tensor *tensor, struct error *err); /* out NULL */
 
+/*
+ * Bytes [from, from + n_bytes) of the tensor, not verified. From any thread. ERROR_IO if the file cannot be read, or has
+ * become shorter.
+ */
+int slc_read_part(const struct slc *slc, const struct slc_tensor *tensor, uint64_t from, size_t n_bytes, uint8_t *out,
+                  struct error *err);
+
 /* As gguf_forget. */
 void slc_forget(const struct slc *slc, const uint8_t *bytes, size_t n_bytes);
 

@@ -24,7 +24,8 @@ struct step_memory {
 /* The plan of the largest step: its peak and its number of descriptors. Returns the bytes of its inputs. */
 static uint64_t measure(const struct model *model, const struct step_limits *limits, struct planner *planner)
 {
-    *planner = (struct planner){.model = model, .config = &model->config, .kv_format = limits->kv_format};
+    *planner = (struct planner){
+        .model = model, .config = &model->config, .kv_format = limits->kv_format, .expert_slots = limits->expert_slots};
     planner->pool_banks = CARD_MAX_BANKS; /* dealt pools take descriptors more than others */
     uint64_t inputs = planner_begin(planner, limits->max_tokens, limits->max_pages_in_tables, limits->max_logit_rows);
     model->family->plan(planner);
@@ -163,6 +164,7 @@ int step_memory_open(const struct loaded_model *loaded, const struct step_limits
     if (memory == NULL) return error_set(err, ERROR_NO_MEMORY, "step memory: out of memory");
     memory->loaded = loaded;
     memory->limits = *limits;
+    memory->limits.expert_slots = loaded_model_expert_slots(loaded);
     memory->pool_banks = 1;
     result = allocate(memory, err);
     if (result < 0) {
@@ -264,6 +266,7 @@ int model_step(struct loaded_model *loaded, struct step_memory *memory, const st
         .config = &loaded->model->config,
         .loaded = loaded,
         .kv_format = memory->limits.kv_format,
+        .expert_slots = memory->limits.expert_slots,
         .n_pages = memory->limits.n_pages,
         .pools = memory->pools,
         .pool_banks = memory->pool_banks,

@@ -171,14 +171,18 @@ static int place_matrices(struct shape_place *place, unsigned n_banks, struct er
     return for_each_matrix(place, place_matrix, NULL, err);
 }
 
-/* The table of a tensor's matrices: expert e is in slot e % slots. out[matrices] */
+/*
+ * The table of a tensor's matrices: expert e is in slot (e + shift) % slots. Where an expert's gate has a tile more in some
+ * banks than in others, its up matrix, one slot further, has it in those that follow. out[matrices]
+ */
 static void fill_table(const struct shape_place *place, const struct shape_tensor *tensor, uint32_t slots,
-                       card_addr address, uint8_t *out)
+                       uint32_t shift, card_addr address, uint8_t *out)
 {
     uint64_t tiles = card_round_up(tensor->rows, CARD_TILE_ROWS) / CARD_TILE_ROWS;
     uint64_t bytes = card_tile_bytes(tensor->format, tensor->cols);
     for (uint32_t e = 0; e < tensor->matrices; e++)
-        store_u64(out + (size_t)e * sizeof(card_addr), advance(address, e % slots * tiles, place->banks, bytes));
+        store_u64(out + (size_t)e * sizeof(card_addr),
+                  advance(address, (e + shift) % slots * tiles, place->banks, bytes));
 }
 
 static uint64_t layer_table_bytes(const struct shape_layer_place *layer)
@@ -203,7 +207,8 @@ static int write_tables(struct shape_place *place, uint32_t index, card_addr tab
         const struct shape_tensor *tensor = &layer->tensors[id];
         if (tensor->rows == 0 || tensor->kind < SHAPE_TABLED) continue;
         uint32_t slots = tensor->kind == SHAPE_EXPERTS ? shape_place_slots(place, ffn) : tensor->matrices;
-        fill_table(place, tensor, slots, layer->address[id], text + used);
+        uint32_t shift = id == SHAPE_EXPERT_UP ? 1 : id == SHAPE_EXPERT_DOWN ? 2 : 0; /* host/model/expert_slots.c */
+        fill_table(place, tensor, slots, shift, layer->address[id], text + used);
         layer->address[id] = tables + used;
         used += card_round_up((uint64_t)tensor->matrices * sizeof(card_addr), CARD_WORD_BYTES);
     }

@@ -26,15 +26,11 @@ static bool normed_before_rope(const struct attention_shape *a)
     return a->query_key_norm == QUERY_KEY_NORM_HEAD || a->query_key_norm == QUERY_KEY_NORM_ALL;
 }
 
-static struct shape_act project(struct shape_planner *p, struct shape_act *src, uint32_t heads, uint32_t dims,
-                                uint32_t layer, enum shape_id id, enum shape_id bias, enum shape_id norm)
+static struct shape_act project(struct shape_planner *p, struct shape_act *src, uint32_t cols, uint32_t layer,
+                                enum shape_id id, enum shape_id bias)
 {
-    const struct attention_shape *a = &p->architecture->layers[layer].attention;
-    struct shape_act result = shape_buffer(p, src->tokens, heads * dims);
+    struct shape_act result = shape_buffer(p, src->tokens, cols);
     shape_linear(p, &result, src, layer, id, bias, 0);
-    if (norm != SHAPE_IDS && normed_before_rope(a))
-        shape_norm(p, &result, &result, a->query_key_norm == QUERY_KEY_NORM_ALL ? 1 : heads, layer, norm,
-                   a->each_head_norm ? CARD_FLAG_EACH : 0);
     return result;
 }
 
@@ -46,8 +42,12 @@ static void apply_gate(struct shape_planner *p, struct shape_act *attended, stru
     shape_glu(p, attended, &gate, attended, CARD_ACTIVATION_SIGMOID);
 }
 
-static void turn(struct shape_planner *p, struct shape_act *x, uint32_t heads, const struct attention_shape *a)
+static void turn(struct shape_planner *p, struct shape_act *x, uint32_t heads, uint32_t layer, enum shape_id norm)
 {
+    const struct attention_shape *a = &p->architecture->layers[layer].attention;
+    if (normed_before_rope(a))
+        shape_norm(p, x, x, a->query_key_norm == QUERY_KEY_NORM_ALL ? 1 : heads, layer, norm,
+                   a->each_head_norm ? CARD_FLAG_EACH : 0);
     shape_rope(p, x, heads, a->rope_dims, 0, p->tables[0].reads);
     if (a->query_key_norm == QUERY_KEY_NORM_UNWEIGHTED) shape_norm_at(p, x, x, heads, 0, 0, CARD_FLAG_UNWEIGHTED);
 }
@@ -55,14 +55,13 @@ static void turn(struct shape_planner *p, struct shape_act *x, uint32_t heads, c
 static struct shape_act heads_attention(struct shape_planner *p, struct shape_act *src, uint32_t layer)
 {
     const struct attention_shape *a = &p->architecture->layers[layer].attention;
-    struct shape_act query =
-        project(p, src, a->heads, a->key_dim, layer, SHAPE_QUERY, SHAPE_QUERY_BIAS, SHAPE_QUERY_NORM);
-    struct shape_act key = project(p, src, a->kv_heads, a->key_dim, layer, SHAPE_KEY, SHAPE_KEY_BIAS, SHAPE_KEY_NORM);
-    struct shape_act value =
-        project(p, src, a->kv_heads, a->value_dim, layer, SHAPE_VALUE, SHAPE_VALUE_BIAS, SHAPE_IDS);
-    turn(p, &query, a->heads, a);
-    turn(p, &key, a->kv_heads, a);
+    /* The query, by far the largest, last: keys are turned and written while its words go by. */
+    struct shape_act value = project(p, src, a->kv_heads * a->value_dim, layer, SHAPE_VALUE, SHAPE_VALUE_BIAS);
+    struct shape_act key = project(p, src, a->kv_heads * a->key_dim, layer, SHAPE_KEY, SHAPE_KEY_BIAS);
+    struct shape_act query = project(p, src, a->heads * a->key_dim, layer, SHAPE_QUERY, SHAPE_QUERY_BIAS);
+    turn(p, &key, a->kv_heads, layer, SHAPE_KEY_NORM);
     shape_write_kv(p, layer, SHAPE_POOL_KV, key.tokens, key.address, value.address, p->tables[0].reads);
+    turn(p, &query, a->heads, layer, SHAPE_QUERY_NORM);
     struct shape_act attended = shape_buffer(p, src->tokens, a->heads * a->value_dim);
     if (!shape_attends(p, layer)) return attended;
     shape_attend_to(p, &attended, &query, a->heads, layer,

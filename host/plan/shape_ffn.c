@@ -61,6 +61,8 @@ static void expert_linear(struct shape_planner *p, const struct shape_act *dst, 
 static card_addr route(struct shape_planner *p, struct shape_act *src, uint32_t layer)
 {
     const struct ffn_shape *f = &p->architecture->layers[layer].ffn;
+    if (!f->scaled_input) /* while the router works */
+        shape_operand(p, src, shape_tensor_of(p, layer, SHAPE_EXPERT_GATE)->format, src->cols);
     struct shape_act scores = shape_buffer(p, src->tokens, f->experts);
     shape_linear(p, &scores, src, layer, SHAPE_ROUTER, f->router_logit_bias ? SHAPE_ROUTER_BIAS : SHAPE_IDS, 0);
     card_addr choices = shape_take(p, (uint64_t)src->tokens * f->experts_used * sizeof(struct card_choice));

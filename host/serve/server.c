@@ -49,6 +49,7 @@ static void announce_ready(const struct server *server)
            model->load_seconds, limits->context,
            limits->context_is_model_limit ? "the model's own limit" : "what --ctx or the card's memory allows",
            limits->max_sequences, limits->n_pages, (unsigned long long)(limits->page_bytes >> 10), limits->chunk);
+    if (model->residency[0]) notice(server, "%s", model->residency);
     if (model->chat_status < 0) notice(server, "no chat: %s", model->chat_error.text);
 }
 

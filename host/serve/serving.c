@@ -53,7 +53,9 @@ static int load(struct serving *serving, struct error *err)
     const struct model_load_options how = {.progress = on_progress,
                                            .progress_context = serving,
                                            .threads = options->threads,
-                                           .exact_formats = options->exact_formats};
+                                           .exact_formats = options->exact_formats,
+                                           .expert_slots = options->expert_slots,
+                                           .expert_policy = options->expert_policy};
     status = experts_load(serving->source, serving->card, &how, &serving->loaded, err);
     if (status < 0) return status;
     const struct draft_load_options drafts = {
@@ -70,6 +72,7 @@ static int load(struct serving *serving, struct error *err)
     if (status < 0) return status;
     engine_get_limits(model->engine, &model->limits);
     model->conversion = loaded_model_conversion(serving->loaded);
+    (void)experts_describe(serving->loaded, model->residency);
     return 0;
 }
 

@@ -7,6 +7,7 @@
 #define SLUICE_SERVE_SERVING_H
 
 #include "host/engine/engine.h"
+#include "host/experts/experts.h"
 #include "host/serve/serve.h"
 #include "host/text/chat.h"
 
@@ -43,6 +44,7 @@ struct serving_model {
     struct chat *chat;
     struct error chat_error;
     const struct model_conversion *conversion;
+    char residency[EXPERTS_LINE_BYTES]; /* experts_describe; empty: experts do not stream */
     double load_seconds;
 };
 const struct serving_model *serving_model(const struct serving *serving);

@@ -17,7 +17,7 @@ SLUICE = str(pathlib.Path(sys.argv[1]).resolve())
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEMO = str(ROOT / "host/model/demo/demo.gguf")
 MODELS = ROOT / "tests/fixtures/models"
-COMMANDS = ["run", "serve", "inspect", "tokenize", "detokenize", "template", "logits", "eval", "bench", "cards", "plan"]
+COMMANDS = ["run", "serve", "inspect", "tokenize", "detokenize", "template", "logits", "eval", "bench", "cards", "bitstream", "plan"]
 TESTS = []
 
 

@@ -14,6 +14,7 @@ ARROWS = {
     "kernels/hls": {"kernels/abi"},
     "host/base": set(),
     "bitstreams/profiles": {"kernels/abi"},
+    "bitstreams": {"kernels/abi", "bitstreams/profiles"},
     "sim": {"kernels/abi", "bitstreams/profiles"},
     "driver": set(),
     "host/card": {"kernels/abi", "sim", "bitstreams/profiles"},
@@ -24,7 +25,7 @@ ARROWS = {
     "host/experts": {"kernels/abi", "host/card", "host/model"},
     "host/engine": {"kernels/abi", "host/card", "host/model", "host/text", "host/experts"},
     "host/serve": {"host/card", "host/model", "host/text", "host/experts", "host/engine"},
-    "host/cli": {"kernels/abi", "host/card", "host/model", "host/text", "host/experts", "host/engine", "host/serve", "host/plan", "driver", "bitstreams/profiles", "sim"},
+    "host/cli": {"kernels/abi", "host/card", "host/model", "host/text", "host/experts", "host/engine", "host/serve", "host/plan", "driver", "bitstreams", "bitstreams/profiles", "sim"},
 }
 FORBIDDEN = re.compile(r"\b(strcpy|strcat|sprintf|vsprintf|strtok|atoi|atol|atof|gets|alloca|system)\s*\(")
 # Where time is virtual on a card that keeps a clock, and the places in it that may read a wall clock all the same.
@@ -34,6 +35,7 @@ WALL_CLOCK = re.compile(r"\b(clock_gettime|clock_nanosleep|gettimeofday|time|tim
 WALL_CLOCK_PLACES = {
     "host/text/jinja.c",  # the day that a chat template writes into a prompt (strftime_now)
     "host/engine/engine_clock.c",  # arrivals, and all times on a card without a clock
+    "host/experts/copier.c",  # how long copies take and programs wait in real time, for the counters; and the delays of tests
     "sim/mailbox.c",  # how long a program waits for a thread of the host that may have died: ends a run, times nothing
 }
 LEAVES = re.compile(r"\b(exit|_exit|abort|quick_exit)\s*\(")

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The logits of whole models are the same bytes on every card, alone and in batches of 2, 7, 16 and 64, with any chunk, 1
 and 2 threads, with the prefix from the cache, and for KV pages of each format; and on the simulated card with the tile
-kernels of each instruction set, and with matrices and page pools dealt over 1, 2, 4 and 32 banks.
+kernels of each instruction set, and with matrices and page pools dealt over 1, 2, 4 and 32 banks. Of models with experts also
+with as few slots as a token needs, one more, a tenth, half and all of them.
 
 usage: same_bits.py SLUICE [--cards sim,opencl] [MODEL ...]     (no MODEL: every file of tests/fixtures/models, the demo model)
 
@@ -10,6 +11,7 @@ Prompts have 75 tokens: two whole pages and a tail. Prints a line a file and end
 that the processor lacks is named and counted as skipped.
 """
 import argparse
+import json
 import pathlib
 import platform
 import subprocess
@@ -27,6 +29,9 @@ SIMD_WAYS = [[], ["--beside", "6"], ["--chunk", "1"]]
 # Banks of the simulated card: matrices and KV pages are dealt over them.
 BANKS = ["sim:banks=1", "sim:banks=2", "sim:banks=4", "sim:banks=32"]
 BANK_WAYS = [[], ["--chunk", "7", "--beside", "3"], ["--cached"]]
+# Ways to run with a number of slots through which experts stream.
+SLOT_WAYS = [[], ["--chunk", "7", "--beside", "3"], ["--chunk", "1"], ["--cached"]]
+SLOT_CARDS = ["sim:banks=4", "sim:u55c", "ref"]
 KV_FORMATS = [[], ["--kv", "int8"], ["--kv", "int4"]]
 TOKENS = ",".join(str((i * 37 + 5) % 200) for i in range(75))
 
@@ -53,6 +58,27 @@ def present_simd(sluice, model, cards):
     return present, absent
 
 
+def expert_slots(sluice, model):
+    """Numbers of slots for the model's experts; none if it has no experts."""
+    done = subprocess.run([sluice, "inspect", str(model), "--json"], capture_output=True, timeout=600, check=True)
+    values = json.loads(done.stdout)["hyperparameters"]
+    experts, used = values.get("expert_count", 0), values.get("expert_used_count", 0)
+    everything = experts * values["block_count"]
+    few = {used, used + 1, max(everything // 10, used), everything // 2, everything}
+    return sorted(few) if experts else []
+
+
+def compare_slots(sluice, model, cards):
+    n, slots = 0, expert_slots(sluice, model)
+    for card in [*cards, *(SLOT_CARDS if cards[0] == "sim" else [])] if slots else []:
+        want = logits(sluice, model, card, [])
+        for way in [["--expert-slots", str(few), *way] for few in slots for way in SLOT_WAYS]:
+            n += 1
+            if logits(sluice, model, card, way) != want:
+                raise RuntimeError(f"{card} {' '.join(way)}: other bytes than with all experts resident")
+    return n
+
+
 def compare(sluice, model, cards, simd):
     n = 0
     for kv in KV_FORMATS:
@@ -67,7 +93,7 @@ def compare(sluice, model, cards, simd):
             n += 1
             if logits(sluice, model, card, kv + way) != want:
                 raise RuntimeError(f"{card} {' '.join(kv + way)}: other bytes than {cards[0]}")
-    return n
+    return n + compare_slots(sluice, model, cards)
 
 
 def main():

@@ -11,6 +11,7 @@
 #include "host/base/memory.h"
 #include "host/base/philox.h"
 #include "host/engine/engine.h"
+#include "host/experts/experts.h"
 
 #include <string.h>
 
@@ -68,6 +69,19 @@ const struct model_config *model_get_config(const struct model *model) { return 
 const struct model *loaded_model_source(const struct loaded_model *loaded) { return &loaded->model; }
 struct card *loaded_model_card(const struct loaded_model *loaded) { return (struct card *)(uintptr_t)&loaded->card; }
 void card_describe(const struct card *card, struct card_info *info) { *info = card->info; }
+
+uint32_t loaded_model_expert_slots(const struct loaded_model *loaded)
+{
+    (void)loaded;
+    return 0;
+}
+
+bool experts_count_all(const struct loaded_model *loaded, struct experts_traffic *traffic)
+{
+    (void)loaded;
+    *traffic = (struct experts_traffic){0};
+    return false;
+}
 
 int card_now(const struct card *card, uint64_t *ps, struct error *err)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The rule of residency: all experts on the card, or an error that says what has room. */
+/* The rule of residency where experts do not stream: all on the card, or an error that says what has room. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -74,7 +74,8 @@ static void test_experts_that_do_not_fit_are_refused(void **state)
         assert_int_equal(experts_measure(model, card, &residency, &err), 0);
         assert_int_equal(residency.fits, eighths == 8);
         assert_true(residency.n_resident <= eighths && residency.n_resident + 1 >= eighths);
-        int result = experts_load(model, card, NULL, &loaded, &err);
+        const struct model_load_options options = {.experts_resident = true};
+        int result = experts_load(model, card, &options, &loaded, &err);
         assert_int_equal(result, eighths == 8 ? 0 : ERROR_NO_MEMORY);
         if (result == 0)
             loaded_model_close(loaded);

@@ -154,7 +154,7 @@ static void logits_of_tiny(struct tiny_model *tiny, const char *spec, float *log
 {
     enum { N = 6 };
     const struct card_options options = {.threads = 1, .memory_bytes = 8u << 20};
-    const struct step_limits limits = {N, N, 1, 1, CARD_FORMAT_F32};
+    const struct step_limits limits = {N, N, 1, 1, CARD_FORMAT_F32, 0};
     uint32_t tokens[N], rows[N];
     const uint32_t page = 0;
     struct card_batch_token batch[N];

@@ -70,8 +70,8 @@ static void expect_opcodes(const struct plan *plan, const uint8_t *opcodes, unsi
 }
 
 #define ATTENTION_OPS                                                                                                  \
-    CARD_OP_NORM, CARD_OP_QUANTIZE, CARD_OP_MATMUL, CARD_OP_MATMUL, CARD_OP_MATMUL, CARD_OP_ROPE, CARD_OP_ROPE,        \
-        CARD_OP_KV_WRITE, CARD_OP_ATTENTION
+    CARD_OP_NORM, CARD_OP_QUANTIZE, CARD_OP_MATMUL, CARD_OP_MATMUL, CARD_OP_MATMUL, CARD_OP_ROPE, CARD_OP_KV_WRITE,    \
+        CARD_OP_ROPE, CARD_OP_ATTENTION
 #define FFN_OPS                                                                                                        \
     CARD_OP_NORM, CARD_OP_QUANTIZE, CARD_OP_MATMUL, CARD_OP_MATMUL, CARD_OP_GLU, CARD_OP_QUANTIZE, CARD_OP_MATMUL
 #define HEAD_OPS CARD_OP_NORM, CARD_OP_QUANTIZE, CARD_OP_MATMUL
@@ -86,20 +86,22 @@ static void test_a_dense_layer(void **state)
     const uint8_t opcodes[] = {ATTENTION_OPS, CARD_OP_QUANTIZE, CARD_OP_MATMUL, FFN_OPS, HEAD_OPS};
     expect_opcodes(&plan, opcodes, sizeof opcodes);
     const struct card_descriptor *p = plan.program;
-    for (unsigned i = 2; i < 5; i++) { /* query, key and value share one quantized copy */
+    for (unsigned i = 2; i < 5; i++) { /* value, key and query share one quantized copy */
         assert_int_equal(p[i].src, p[1].dst);
         assert_int_equal(p[i].format, CARD_FORMAT_INT4);
         assert_int_equal(p[i].flags, 0);
-        assert_int_equal(p[i].rows, i == 2 ? 32 : 16);
+        assert_int_equal(p[i].rows, i == 4 ? 32 : 16);
     }
-    for (unsigned i = 5; i < 7; i++) {
+    for (unsigned i = 5; i < 8; i += 2) { /* key, then query */
         assert_int_equal(p[i].flags, CARD_FLAG_INTERLEAVED);
         assert_int_equal(p[i].param[0], 16);
-        assert_int_equal(p[i].dst, p[i - 3].dst);
+        assert_int_equal(p[i].dst, p[i == 5 ? 3 : 4].dst);
     }
-    assert_int_equal(p[7].param[0], 9);
-    assert_int_equal(p[7].rows, 1);
-    assert_int_equal(p[7].param[1], 16); /* dimensions of a value */
+    assert_int_equal(p[6].param[0], 9);
+    assert_int_equal(p[6].rows, 1);
+    assert_int_equal(p[6].param[1], 16); /* dimensions of a value */
+    assert_int_equal(p[6].src, p[3].dst);
+    assert_int_equal(p[6].weight, p[2].dst);
     assert_true(float_of_bits(p[8].param[1]) == 0.25f);
     assert_int_equal(p[10].flags, CARD_FLAG_ADD);
     assert_int_equal(p[10].dst, plan.planner.embeddings.address); /* the residual stream */
@@ -121,7 +123,7 @@ static void test_a_float_card_quantizes_nothing(void **state)
         if (plan.program[i].opcode == CARD_OP_MATMUL) assert_int_equal(plan.program[i].format, CARD_FORMAT_F32);
         if (plan.program[i].opcode == CARD_OP_ROPE) assert_int_equal(plan.program[i].flags, 0);
     }
-    for (unsigned i = 1; i < 4; i++) { /* query, key and value have biases */
+    for (unsigned i = 1; i < 4; i++) { /* value, key and query have biases */
         assert_int_equal(plan.program[i].flags, CARD_FLAG_BIAS);
         assert_int_not_equal(plan.program[i].aux, 0);
     }
@@ -135,14 +137,15 @@ static void test_heads_are_normed_before_the_rotation(void **state)
     tiny_init(&plan.tiny, "qwen3");
     open_tiny(&plan, "sim");
     make(&plan, false, 2, 2);
-    const uint8_t opcodes[] = {CARD_OP_NORM,      CARD_OP_QUANTIZE, CARD_OP_MATMUL, CARD_OP_NORM, CARD_OP_MATMUL,
-                               CARD_OP_NORM,      CARD_OP_MATMUL,   CARD_OP_ROPE,   CARD_OP_ROPE, CARD_OP_KV_WRITE,
-                               CARD_OP_ATTENTION, CARD_OP_QUANTIZE, CARD_OP_MATMUL, FFN_OPS,      HEAD_OPS};
+    const uint8_t opcodes[] = {CARD_OP_NORM,      CARD_OP_QUANTIZE, CARD_OP_MATMUL,   CARD_OP_MATMUL, CARD_OP_MATMUL,
+                               CARD_OP_NORM,      CARD_OP_ROPE,     CARD_OP_KV_WRITE, CARD_OP_NORM,   CARD_OP_ROPE,
+                               CARD_OP_ATTENTION, CARD_OP_QUANTIZE, CARD_OP_MATMUL,   FFN_OPS,        HEAD_OPS};
     expect_opcodes(&plan, opcodes, sizeof opcodes);
-    assert_int_equal(plan.program[3].rows, 2);
-    assert_int_equal(plan.program[3].cols, 16);
-    assert_int_equal(plan.program[3].dst, plan.program[2].dst);
     assert_int_equal(plan.program[5].rows, 1);
+    assert_int_equal(plan.program[5].cols, 16);
+    assert_int_equal(plan.program[5].dst, plan.program[3].dst);
+    assert_int_equal(plan.program[8].rows, 2);
+    assert_int_equal(plan.program[8].dst, plan.program[4].dst);
     close_plan(&plan);
 }
 
@@ -153,16 +156,16 @@ static void test_a_layer_of_experts(void **state)
     tiny_init(&plan.tiny, "qwen3moe");
     open_tiny(&plan, "sim");
     make(&plan, false, 3, 3);
-    const uint8_t experts[] = {CARD_OP_NORM,          CARD_OP_MATMUL,        CARD_OP_ROUTER, CARD_OP_QUANTIZE,
+    const uint8_t experts[] = {CARD_OP_NORM,          CARD_OP_QUANTIZE,      CARD_OP_MATMUL, CARD_OP_ROUTER,
                                CARD_OP_EXPERT_MATMUL, CARD_OP_EXPERT_MATMUL, CARD_OP_GLU,    CARD_OP_QUANTIZE,
                                CARD_OP_EXPERT_MATMUL, CARD_OP_EXPERT_SUM,    HEAD_OPS};
     const struct card_descriptor *p = plan.program + plan.planner.n_descriptors - sizeof experts;
     for (unsigned i = 0; i < sizeof experts; i++) assert_int_equal(p[i].opcode, experts[i]);
-    assert_int_equal(p[1].format, CARD_FORMAT_F32); /* routers stay float */
-    assert_int_equal(p[1].src, p[0].dst);
-    assert_int_equal(p[2].flags, CARD_FLAG_RENORMALIZE);
+    assert_int_equal(p[2].format, CARD_FORMAT_F32); /* routers stay float */
+    assert_int_equal(p[2].src, p[0].dst);
+    assert_int_equal(p[3].flags, CARD_FLAG_RENORMALIZE);
     for (unsigned i = 4; i <= 8; i += i == 4 ? 1 : 3) {
-        assert_int_equal(p[i].aux, p[2].dst);
+        assert_int_equal(p[i].aux, p[3].dst);
         assert_int_equal(p[i].flags, i == 8 ? CARD_FLAG_PER_CHOICE : 0);
         assert_int_equal(p[i].param[0], 1);
         assert_int_equal(p[i].param[1], 2);
@@ -220,7 +223,7 @@ static void test_matrices_are_dealt_over_the_banks(void **state)
         }
         for (unsigned m = 0; m < EXPERT_MATRICES; m++)
             for (unsigned e = 0; e < 2; e++) {
-                unsigned t = 7 + 4 * m + 2 * e;
+                unsigned t = 7 + 4 * m + 2 * ((e + m) % 2); /* up and down begin one and two places further */
                 assert_int_equal(slot_of(&plan, m, e), CARD_ADDR(t % banks, base + t / banks * tile));
             }
         const struct weight *router = &plan.loaded->weights[tensor_table_index(TENSOR_FFN_ROUTER, 0)];
@@ -248,8 +251,8 @@ static void test_pools_are_dealt_over_the_banks(void **state)
     make(&plan, false, 3, 3);
     const uint8_t opcodes[] = {ATTENTION_OPS, CARD_OP_EXTENSION, CARD_OP_QUANTIZE, CARD_OP_MATMUL, FFN_OPS, HEAD_OPS};
     expect_opcodes(&plan, opcodes, sizeof opcodes);
-    assert_int_equal(plan.program[7].dst, plan.pools[0]);
-    assert_int_equal(plan.program[7].param[2], 3);
+    assert_int_equal(plan.program[6].dst, plan.pools[0]);
+    assert_int_equal(plan.program[6].param[2], 3);
     assert_int_equal(plan.program[8].weight, plan.pools[0]);
     assert_int_equal(plan.program[8].flags, CARD_FLAG_EXTENDED);
     const struct card_descriptor extension = {.opcode = CARD_OP_EXTENSION, .rows = 3};
@@ -270,8 +273,8 @@ static void test_only_wanted_rows_leave_the_last_attention(void **state)
     for (unsigned i = 0; i < plan.planner.n_descriptors; i++) assert_int_equal(plan.program[i].tokens, i < 9 ? 5 : 2);
     assert_int_equal(plan.program[10].dst, plan.planner.wanted.address);
     make(&plan, false, 5, 0);
-    const uint8_t none[] = {CARD_OP_NORM,   CARD_OP_QUANTIZE, CARD_OP_MATMUL, CARD_OP_MATMUL,
-                            CARD_OP_MATMUL, CARD_OP_ROPE,     CARD_OP_ROPE,   CARD_OP_KV_WRITE};
+    const uint8_t none[] = {CARD_OP_NORM,   CARD_OP_QUANTIZE, CARD_OP_MATMUL,   CARD_OP_MATMUL,
+                            CARD_OP_MATMUL, CARD_OP_ROPE,     CARD_OP_KV_WRITE, CARD_OP_ROPE};
     expect_opcodes(&plan, none, sizeof none);
     close_plan(&plan);
 }

@@ -74,7 +74,7 @@ static int run(struct all *all, float **logits, size_t *n_bytes, struct error *e
     struct card_info info;
     struct step_memory *memory;
     card_describe(all->card, &info);
-    const struct step_limits limits = {N_TOKENS, N_TOKENS, 2, 2, info.kv_default};
+    const struct step_limits limits = {N_TOKENS, N_TOKENS, 2, 2, info.kv_default, 0};
     *n_bytes = (size_t)N_TOKENS * n_vocab * sizeof **logits;
     *logits = calloc(*n_bytes, 1);
     assert_non_null(*logits);

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/experts/stream.h"
+
+#include "host/base/memory.h"
+#include "host/experts/slot_cache.h"
+#include "host/model/expert_pool.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+
+#define LAST_MATRIX (EXPERT_POOL_MATRICES - 1) /* whose table AWAIT looks at */
+
+struct expert_stream {
+    struct card *card;              /* borrowed */
+    const struct expert_pool *pool; /* borrowed */
+    struct expert_pool_shape shape;
+    struct slot_cache *cache;
+    struct copier *copier;
+    /* Of the publication at hand. */
+    uint64_t number;
+    uint64_t *seen;   /* owned; [n_experts]: the last publication that chose it */
+    uint16_t *chosen; /* owned; [n_experts]: the different experts, in the order of the choices */
+    uint32_t n_chosen;
+    uint64_t *expected; /* owned; [n_experts]: the last publication that read it ahead, of the layer behind its own */
+    uint32_t *wanted;   /* owned; [n_experts]: those of them that have no slot */
+    card_addr *entries; /* owned; [n_experts]: theirs that AWAIT looks at */
+    uint32_t layer;     /* of the last publication */
+    uint64_t waits_ps;  /* of the card, when it came */
+    bool keeps_time, is_agent;
+    pthread_mutex_t lock;            /* of the counters, which other threads read */
+    struct experts_traffic *traffic; /* owned; [n_layers] */
+};
+
+static void forget(void *context, struct copy_job job)
+{
+    struct expert_stream *stream = context;
+    slot_cache_drop(stream->cache, job.slot, job.layer, job.expert);
+}
+
+/* Virtual time that the last publication's layer waited. */
+static void count_wait(struct expert_stream *stream)
+{
+    struct card_usage usage;
+    if (!stream->keeps_time || card_measure(stream->card, &usage, NULL) != 0) return;
+    pthread_mutex_lock(&stream->lock);
+    stream->traffic[stream->layer].stall_ps += usage.waits_ps - stream->waits_ps;
+    pthread_mutex_unlock(&stream->lock);
+    stream->waits_ps = usage.waits_ps;
+}
+
+/* Sorts the choices into hits and stream->wanted, *n of them. */
+static int sort_choices(struct expert_stream *stream, uint32_t layer, const struct card_choice *choices, uint64_t n,
+                        uint32_t *n_wanted, struct error *err)
+{
+    uint32_t n_chosen = 0, misses = 0, expected = 0;
+    stream->number++;
+    for (uint64_t i = 0; i < n; i++) {
+        const uint32_t expert = choices[i].expert;
+        if (expert >= stream->shape.n_experts)
+            return error_set(err, ERROR_CARD, "layer %u: expert %u was chosen, there are %u", layer, expert,
+                             stream->shape.n_experts);
+        if (stream->seen[expert] == stream->number) continue;
+        stream->seen[expert] = stream->number;
+        stream->chosen[n_chosen++] = (uint16_t)expert;
+        expected += stream->number > 1 && stream->expected[expert] == stream->number - 1;
+        if (slot_cache_find(stream->cache, layer, expert) == SLOT_NONE) stream->wanted[misses++] = expert;
+    }
+    slot_cache_choose(stream->cache, layer, stream->chosen, n_chosen);
+    *n_wanted = misses;
+    stream->n_chosen = n_chosen;
+    pthread_mutex_lock(&stream->lock);
+    struct experts_traffic *traffic = &stream->traffic[layer];
+    traffic->ahead_used += expected;
+    traffic->hits += n_chosen - misses;
+    traffic->misses += misses;
+    traffic->bytes += misses * expert_pool_bytes(stream->pool, layer);
+    pthread_mutex_unlock(&stream->lock);
+    return 0;
+}
+
+/* The entry that AWAIT looks at says that the expert is gone, before anything else comes to its slot. */
+static int evict(struct expert_stream *stream, uint32_t layer, const struct slot_change *change, struct error *err)
+{
+    const card_addr none = CARD_NO_SLOT;
+    if (change->old_layer == SLOT_NONE) return 0;
+    const card_addr entry = expert_pool_entry(stream->pool, change->old_layer, LAST_MATRIX, change->old_expert);
+    /* This layer's tables are written as a whole when its experts have come. */
+    if (change->old_layer != layer) card_stream_start(stream->card, entry, sizeof none, NULL, 0);
+    return card_stream_write(stream->card, entry, &none, sizeof none, err);
+}
+
+/* On a card that does not compute nothing moves but what its programs read: tables. */
+static int write_entries(struct expert_stream *stream, const struct copy_job *job, struct error *err)
+{
+    int result = 0;
+    for (unsigned m = 0; m < EXPERT_POOL_MATRICES && result == 0; m++) {
+        const card_addr at = expert_pool_matrix(stream->pool, job->layer, job->slot, m);
+        result = card_stream_write(stream->card, expert_pool_entry(stream->pool, job->layer, m, job->expert), &at,
+                                   sizeof at, err);
+    }
+    return result;
+}
+
+static int bring(struct expert_stream *stream, uint32_t layer, uint32_t expert, struct error *err)
+{
+    const struct slot_change change = slot_cache_give(stream->cache, layer, expert);
+    const struct copy_job job = {layer, expert, change.slot};
+    if (change.slot == SLOT_NONE)
+        return error_set(err, ERROR_INTERNAL, "layer %u: more experts at once than the %u slots", layer,
+                         stream->shape.n_slots);
+    int result = evict(stream, layer, &change, err);
+    if (result < 0) {
+        forget(stream, job);
+        return result;
+    }
+    for (unsigned i = 0; i < stream->shape.n_pieces; i++)
+        card_stream_start(stream->card, expert_pool_piece(stream->pool, job.slot, i),
+                          expert_pool_piece_bytes(stream->pool, layer), NULL, 0);
+    if (!card_computes(stream->card)) return write_entries(stream, &job, err);
+    copier_add(stream->copier, job);
+    return 0;
+}
+
+/* The layer's three tables, in one copy behind its experts. */
+static void start_tables(struct expert_stream *stream, uint32_t layer, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        stream->entries[i] = expert_pool_entry(stream->pool, layer, LAST_MATRIX, stream->wanted[i]);
+    const uint64_t bytes = (uint64_t)EXPERT_POOL_MATRICES * stream->shape.n_experts * sizeof(card_addr);
+    card_stream_start(stream->card, expert_pool_entry(stream->pool, layer, 0, 0), bytes, stream->entries, n);
+}
+
+/*
+ * A prompt whose tokens choose nearly all experts of a layer will want nearly all of the next one: they come while this layer
+ * computes. Not so the last layer's, where only the rows go on whose logits are wanted.
+ */
+static bool looks_ahead(const struct expert_stream *stream, uint32_t layer)
+{
+    const struct expert_pool_shape *shape = &stream->shape;
+    return layer + 2 < shape->n_layers && shape->n_slots >= 2 * shape->n_experts &&
+           stream->n_chosen * 8 >= shape->n_experts * 7;
+}
+
+static int read_ahead(struct expert_stream *stream, uint32_t layer, struct error *err)
+{
+    uint32_t n = 0;
+    for (uint32_t e = 0; e < stream->shape.n_experts; e++) {
+        if (slot_cache_find(stream->cache, layer, e) == SLOT_NONE) stream->wanted[n++] = e;
+        slot_cache_expect(stream->cache, layer, e);
+    }
+    int result = 0;
+    for (uint32_t i = 0; i < n && result == 0; i++) {
+        result = bring(stream, layer, stream->wanted[i], err);
+        stream->expected[stream->wanted[i]] = stream->number;
+    }
+    if (result < 0 || n == 0) return result;
+    start_tables(stream, layer, n);
+    pthread_mutex_lock(&stream->lock);
+    stream->traffic[layer].ahead += n;
+    stream->traffic[layer].bytes += n * expert_pool_bytes(stream->pool, layer);
+    pthread_mutex_unlock(&stream->lock);
+    return 0;
+}
+
+static int published(void *context, const struct card_descriptor *publish, const struct card_choice *choices,
+                     struct error *err)
+{
+    struct expert_stream *stream = context;
+    const uint32_t layer = publish->param[0] - 1;
+    uint32_t n_wanted = 0;
+    if (layer >= stream->shape.n_layers)
+        return error_set(err, ERROR_INTERNAL, "a publication of layer %u of %u", layer, stream->shape.n_layers);
+    copier_settle(stream->copier, forget, stream); /* what was read ahead, or is left of a step that failed */
+    count_wait(stream);
+    stream->layer = layer;
+    int result = sort_choices(stream, layer, choices, (uint64_t)publish->tokens * publish->rows, &n_wanted, err);
+    for (uint32_t i = 0; i < n_wanted && result == 0; i++) result = bring(stream, layer, stream->wanted[i], err);
+    if (result == 0 && n_wanted > 0) start_tables(stream, layer, n_wanted);
+    return result == 0 && looks_ahead(stream, layer) ? read_ahead(stream, layer + 1, err) : result;
+}
+
+static int missing(void *context, uint32_t expert, bool late, struct error *err)
+{
+    struct expert_stream *stream = context;
+    return copier_missing(stream->copier, stream->layer, expert, late, err);
+}
+
+/* ---- open, close ---- */
+
+static void close_stream(void *server)
+{
+    struct expert_stream *stream = server;
+    if (stream->is_agent) (void)card_set_agent(stream->card, NULL, NULL);
+    copier_close(stream->copier);
+    slot_cache_close(stream->cache);
+    pthread_mutex_destroy(&stream->lock);
+    free(stream->seen);
+    free(stream->chosen);
+    free(stream->expected);
+    free(stream->wanted);
+    free(stream->entries);
+    free(stream->traffic);
+    free(stream);
+}
+
+static int open_parts(struct expert_stream *stream, const struct model_load_options *options, struct error *err)
+{
+    const struct expert_pool_shape *shape = &stream->shape;
+    struct card_usage usage;
+    stream->seen = memory_array(shape->n_experts, sizeof *stream->seen);
+    stream->expected = memory_array(shape->n_experts, sizeof *stream->expected);
+    stream->chosen = memory_array(shape->n_experts, sizeof *stream->chosen);
+    stream->wanted = memory_array(shape->n_experts, sizeof *stream->wanted);
+    stream->entries = memory_array(shape->n_experts, sizeof *stream->entries);
+    stream->traffic = memory_array(shape->n_layers, sizeof *stream->traffic);
+    if (stream->seen == NULL || stream->chosen == NULL || stream->expected == NULL || stream->wanted == NULL ||
+        stream->entries == NULL || stream->traffic == NULL)
+        return error_set(err, ERROR_NO_MEMORY, "expert slots: out of memory");
+    stream->keeps_time = card_measure(stream->card, &usage, NULL) == 0;
+    if (stream->keeps_time) stream->waits_ps = usage.waits_ps;
+    const struct policy_shape slots = {shape->n_layers, shape->n_experts, shape->n_slots};
+    const char *policy = options->expert_policy != NULL ? options->expert_policy : POLICY_DEFAULT;
+    int result = slot_cache_open(policy, &slots, &stream->cache, err);
+    if (result < 0) return result;
+    return copier_open(stream->pool, stream->card, options->expert_shuffle, &stream->copier, err);
+}
+
+int expert_stream_open(struct loaded_model *loaded, const struct model_load_options *options, struct error *err)
+{
+    struct expert_stream *stream = memory_array(1, sizeof *stream);
+    if (stream == NULL) return error_set(err, ERROR_NO_MEMORY, "expert slots: out of memory");
+    const struct card_agent agent = {.published = published, .missing = missing, .context = stream};
+    stream->card = loaded_model_card(loaded);
+    stream->pool = loaded_model_pool(loaded);
+    pthread_mutex_init(&stream->lock, NULL);
+    expert_pool_get_shape(stream->pool, &stream->shape);
+    int result = open_parts(stream, options, err);
+    if (result == 0) result = card_set_agent(stream->card, &agent, err);
+    stream->is_agent = result == 0;
+    if (result < 0)
+        close_stream(stream);
+    else
+        loaded_model_attach(loaded, stream, close_stream);
+    return result;
+}
+
+/* ---- counters ---- */
+
+void expert_stream_settle(struct expert_stream *stream) { count_wait(stream); }
+
+void expert_stream_count(struct expert_stream *stream, uint32_t layer, struct experts_traffic *traffic)
+{
+    pthread_mutex_lock(&stream->lock);
+    *traffic = stream->traffic[layer];
+    pthread_mutex_unlock(&stream->lock);
+}
+
+void expert_stream_measure(struct expert_stream *stream, struct copier_times *times)
+{
+    copier_measure(stream->copier, times);
+}
