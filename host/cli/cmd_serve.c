@@ -88,6 +88,7 @@ static int serve(const struct settings *settings)
         .max_body = settings->max_body,
         .card = settings->session.card ? settings->session.card : "sim",
         .threads = settings->session.threads,
+        .exact_formats = settings->session.exact_formats,
         .expert_slots = settings->session.expert_slots,
         .expert_policy = settings->session.expert_policy,
         .card_memory_bytes = settings->session.memory_mib << 20,

@@ -40,7 +40,7 @@ static void announce_ready(const struct server *server)
     const struct serving_model *model = serving_model(server->serving);
     const struct engine_limits *limits = &model->limits;
     if (model->conversion->n_tensors)
-        notice(server, "%u matrices had no card format and became INT8 (relative error %.2g, worst %.2g in %s)",
+        notice(server, "%u matrices have no exact card format and were rounded (relative error %.2g, worst %.2g in %s)",
                model->conversion->n_tensors, model->conversion->relative_rms_error,
                model->conversion->worst_relative_rms_error, model->conversion->worst_name);
     notice(server,
