@@ -70,7 +70,7 @@ static uint16_t random_half_with_eighth(void)
 static void put_half_of_iq1_m(uint8_t *block, uint16_t half)
 {
     for (unsigned i = 0; i < 4; i++)
-        block[49 + 2 * i] = (uint8_t)((block[49 + 2 * i] & 15u) | (half >> 4 * i & 15u) << 4);
+        block[49 + 2 * i] = (uint8_t)((block[49 + 2 * i] & 15u) | ((unsigned)half >> 4 * i & 15u) << 4);
 }
 
 /* Where the halves of a block's header are; everything else may be random. */
