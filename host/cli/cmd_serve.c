@@ -125,8 +125,10 @@ const struct command command_serve = {
     .name = "serve",
     .synopsis = "[MODEL] [--host ADDRESS] [--port N] [--keys FILE] [--config FILE]",
     .summary = "serve completions over HTTP (OpenAI's API)",
-    .details = "Endpoints: POST /v1/chat/completions and /v1/completions, GET /v1/models, /health (alive), /ready\n"
-               "(200 once the model is loaded). SIGTERM or ctrl-C finishes what runs and ends; twice cancels it.\n"
+    .details = "Endpoints: POST /v1/chat/completions, /v1/completions, /tokenize, /detokenize, /apply-template; GET "
+               "/v1/models,\n"
+               "/v1/cards, /metrics (Prometheus), /health (alive), /ready (200 once the model is loaded).\n"
+               "SIGTERM or ctrl-C finishes what runs and ends; twice cancels it.\n"
                "With TLS, SIGHUP reads certificate and key again; connections that run keep theirs.",
     .run = run,
 };

@@ -33,6 +33,7 @@ struct connection_set {
     struct connection_hooks hooks;
     struct connection_limits limits;
     struct connection *first;
+    struct connection_counts counts;
 };
 
 struct connection {
@@ -72,6 +73,7 @@ static struct evbuffer *output_of(const struct connection *c) { return buffereve
 
 static void log_answer(struct connection *c, int status)
 {
+    c->set->counts.answers[status == 499 ? 0 : status / 100 % 6]++;
     if (!c->set->hooks.log) return;
     struct timespec now;
     char line[1400];
@@ -91,6 +93,7 @@ static void drop(struct connection *c)
     if (c->previous) c->previous->next = c->next;
     if (!c->previous) c->set->first = c->next;
     if (c->next) c->next->previous = c->previous;
+    c->set->counts.open--;
     if (c->events) bufferevent_free(c->events);
     if (c->timer) event_free(c->timer);
     if (c->body) evbuffer_free(c->body);
@@ -462,6 +465,8 @@ int connection_accept(struct connection_set *set, evutil_socket_t fd, SSL *sessi
     c->next = set->first;
     if (c->next) c->next->previous = c;
     set->first = c;
+    set->counts.accepted++;
+    set->counts.open++;
     snprintf(c->peer, sizeof c->peer, "%s", peer);
     c->events = open_events(set->base, fd, session);
     c->session = c->events ? session : NULL;
@@ -502,6 +507,8 @@ void connection_set_close(struct connection_set *set)
     while (set->first) drop(set->first);
     free(set);
 }
+
+void connection_set_count(const struct connection_set *set, struct connection_counts *counts) { *counts = set->counts; }
 
 bool connection_set_busy(const struct connection_set *set)
 {

@@ -185,11 +185,24 @@ int completion_request_parse(enum request_kind kind, const char *body, size_t le
     *out = (struct completion_request){.kind = kind};
     out->root = request_json(body, length, error);
     if (!out->root) return -1;
+    if (kind == REQUEST_EITHER) out->kind = json_object_get(out->root, "messages") ? REQUEST_CHAT : REQUEST_COMPLETION;
     if (parse_fields(out, error) < 0) {
         completion_request_free(out);
         return -1;
     }
     return 0;
+}
+
+int token_request_parse(const char *body, size_t length, struct completion_request *out, struct api_error *error)
+{
+    *out = (struct completion_request){.kind = REQUEST_COMPLETION};
+    out->root = request_json(body, length, error);
+    if (!out->root) return -1;
+    if (field_text(out->root, "model", &out->model, error) >= 0 &&
+        request_parse_tokens(out->root, "tokens", out, error) == 0)
+        return 0;
+    completion_request_free(out);
+    return -1;
 }
 
 void completion_request_free(struct completion_request *request)

@@ -20,6 +20,9 @@
 
 enum request_kind { REQUEST_COMPLETION, REQUEST_CHAT };
 
+/* A chat if the body has messages, else a completion: for endpoints that take either. */
+#define REQUEST_EITHER ((enum request_kind) - 1)
+
 /* The field that the prompt comes from. */
 static inline const char *request_prompt_field(enum request_kind kind)
 {
@@ -58,6 +61,10 @@ struct completion_request {
  */
 int completion_request_parse(enum request_kind kind, const char *body, size_t length, struct completion_request *out,
                              struct api_error *error);
+
+/* The same for a body that has nothing but `tokens`, an array of token ids: they become out->prompt_tokens. */
+int token_request_parse(const char *body, size_t length, struct completion_request *out, struct api_error *error);
+
 void completion_request_free(struct completion_request *request);
 
 /* The body as a JSON object (json_decref), or NULL with *error filled: syntax, depth, duplicate keys, bad UTF-8, NUL. */
