@@ -100,6 +100,7 @@ check plan $python tests/cli/plan_test.py $sluice
 check virtual-times $python tests/cli/virtual_times_test.py $sluice
 check openai-client $python tests/serve/openai_client_test.py $sluice
 check endpoints $python tests/serve/endpoints_test.py $sluice
+check unix-socket $python tests/serve/unix_socket_test.py $sluice
 check tls $python tests/serve/tls_test.py $sluice
 check keys $python tests/serve/keys_test.py $sluice
 check http-abuse-asan $python tests/serve/http_abuse_test.py $asan

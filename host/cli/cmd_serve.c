@@ -42,7 +42,7 @@ static int read_settings(const struct command *self, int argc, char **argv, stru
     const struct option table[] = {
         SESSION_OPTION_ROWS(&s->session),
         SPECULATION_OPTION_ROWS(&s->session),
-        {"host", 0, OPTION_TEXT, &s->host, "ADDRESS", "address to listen on (default 127.0.0.1)", 0, 0},
+        {"host", 0, OPTION_TEXT, &s->host, "ADDRESS", "address to listen on (default 127.0.0.1), or unix:PATH", 0, 0},
         {"port", 0, OPTION_U32, &s->port, "N", "port to listen on; 0: a free one (default 8080)", 0, 65535},
         {"keys", 0, OPTION_TEXT, &s->keys, "FILE", "ask for a key of this file, made by `sluice keys`", 0, 0},
         {"tls-cert", 0, OPTION_TEXT, &s->tls.certificate, "FILE",

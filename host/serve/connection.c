@@ -2,6 +2,7 @@
 #include "host/serve/connection.h"
 #include "host/base/memory.h"
 
+#include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/bufferevent_ssl.h>
@@ -402,6 +403,7 @@ static bool connection_is_dead(const struct connection *c)
     struct tcp_info info;
     socklen_t size = sizeof info;
     int failed = getsockopt(bufferevent_getfd(c->events), IPPROTO_TCP, TCP_INFO, &info, &size);
+    if (failed && errno == EOPNOTSUPP) return false; /* a Unix socket: writing to one that is gone fails at once */
     return failed || info.tcpi_state == TCP_CLOSE;
 }
 

@@ -6,6 +6,8 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 union address {
@@ -53,6 +55,8 @@ void listener_format(const struct sockaddr *address, char *out, size_t size)
         memcpy(&copy.v6, address, sizeof copy.v6);
         inet_ntop(AF_INET6, &copy.v6.sin6_addr, text, sizeof text);
         snprintf(out, size, "[%s]:%u", text, ntohs(copy.v6.sin6_port));
+    } else if (address->sa_family == AF_UNIX) {
+        snprintf(out, size, "unix");
     }
 }
 
@@ -74,14 +78,59 @@ static const char *advice(int reason)
     }
 }
 
-int listener_open(const char *host, uint16_t port, bool any_address, const char *scheme, int *fd, char *url,
-                  size_t url_size, struct error *err)
+/* True for a socket at which nobody listens any more. A file that is none refuses connections too. */
+static bool is_left_over(const struct sockaddr_un *address)
 {
+    struct stat info;
+    if (lstat(address->sun_path, &info) < 0 || !S_ISSOCK(info.st_mode)) return false;
+    int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool refused =
+        sock >= 0 && connect(sock, (const struct sockaddr *)address, sizeof *address) < 0 && errno == ECONNREFUSED;
+    if (sock >= 0) close(sock);
+    return refused;
+}
+
+static int open_unix(const char *path, int *fd, struct error *err)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (path[0] == '\0' || strlen(path) >= sizeof address.sun_path)
+        return error_set(err, ERROR_BAD_ARGUMENT, "--host unix:%.200s: a path of 1 to %zu bytes expected", path,
+                         sizeof address.sun_path - 1);
+    memcpy(address.sun_path, path, strlen(path));
+    int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int failed = sock < 0 ? -1 : bind(sock, (const struct sockaddr *)&address, sizeof address);
+    if (failed && sock >= 0 && errno == EADDRINUSE && is_left_over(&address) && unlink(path) == 0)
+        failed = bind(sock, (const struct sockaddr *)&address, sizeof address);
+    /* Nobody can connect before listen, so the mode is right before anybody can come. */
+    if (!failed) failed = chmod(path, 0660) < 0 || listen(sock, SOMAXCONN) < 0;
+    if (failed) {
+        int reason = errno;
+        if (sock >= 0) close(sock);
+        return error_set(
+            err, reason == EADDRINUSE ? ERROR_BUSY : ERROR_IO, "cannot listen on unix:%s: %s%s", path, strerror(reason),
+            reason == EADDRINUSE ? " (a server listens there, or it is no socket: choose another path)" : "");
+    }
+    *fd = sock;
+    return 0;
+}
+
+int listener_open(const char *host, uint16_t port, bool any_address, const char *scheme, struct listening *out,
+                  struct error *err)
+{
+    static const char unix_prefix[] = "unix:";
     union address address;
     socklen_t length;
     char name[80];
+    *out = (struct listening){.fd = -1};
+    if (strncmp(host, unix_prefix, sizeof unix_prefix - 1) == 0) {
+        snprintf(out->url, sizeof out->url, "%s", host);
+        int status = open_unix(host + sizeof unix_prefix - 1, &out->fd, err);
+        if (status == 0) out->path = host + sizeof unix_prefix - 1;
+        return status;
+    }
     if (!parse_host(host, port, &address, &length))
-        return error_set(err, ERROR_BAD_ARGUMENT, "--host %.100s: an IPv4 or IPv6 address or localhost expected", host);
+        return error_set(err, ERROR_BAD_ARGUMENT,
+                         "--host %.100s: an IPv4 or IPv6 address, localhost or unix:PATH expected", host);
     if (!any_address && !is_loopback(&address))
         return error_set(
             err, ERROR_BAD_ARGUMENT,
@@ -99,7 +148,7 @@ int listener_open(const char *host, uint16_t port, bool any_address, const char 
     }
     length = sizeof address;
     if (getsockname(sock, &address.any, &length) == 0) listener_format(&address.any, name, sizeof name);
-    snprintf(url, url_size, "%s://%s", scheme, name);
-    *fd = sock;
+    snprintf(out->url, sizeof out->url, "%s://%s", scheme, name);
+    out->fd = sock;
     return 0;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The server's life: model, socket, engine thread, event loop, end. */
 #include "host/serve/server.h"
-#include "host/serve/listener.h"
 
 #include <errno.h>
 #include <event2/util.h>
@@ -63,13 +62,21 @@ static void engine_failed(struct server *server)
     generations_deliver(server->generations);
 }
 
+/* The name first, so that nobody finds a socket that answers no more. */
+static void stop_listening(struct server *server)
+{
+    if (server->listening.path) unlink(server->listening.path);
+    server->listening.path = NULL;
+    if (server->listener) evconnlistener_free(server->listener);
+    server->listener = NULL;
+}
+
 static void start_drain(struct server *server)
 {
     struct timeval period = {.tv_usec = 20000};
     if (server->draining) return;
     server->draining = true;
-    if (server->listener) evconnlistener_free(server->listener);
-    server->listener = NULL;
+    stop_listening(server);
     event_add(server->drain_timer, &period);
 }
 
@@ -207,18 +214,17 @@ static int make_events(struct server *server, struct error *err)
     return 0;
 }
 
-static int listen_for_clients(struct server *server, char *url, size_t url_size, struct error *err)
+static int listen_for_clients(struct server *server, struct error *err)
 {
     const struct serve_options *options = server->options;
-    int fd;
     int status = listener_open(options->host, options->port,
                                options->without_keys || options->keys_path || options->tls.client_ca,
-                               server->tls ? "https" : "http", &fd, url, url_size, err);
+                               server->tls ? "https" : "http", &server->listening, err);
     if (status < 0) return status;
-    server->listener =
-        evconnlistener_new(server->base, on_accept, server, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+    server->listener = evconnlistener_new(server->base, on_accept, server,
+                                          LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, server->listening.fd);
     if (!server->listener) {
-        close(fd);
+        close(server->listening.fd);
         return error_set(err, ERROR_NO_MEMORY, "no memory for the listener");
     }
     evconnlistener_set_error_cb(server->listener, on_accept_error);
@@ -230,7 +236,6 @@ static int server_open(struct server *server, struct error *err)
     const struct serve_options *options = server->options;
     const struct connection_hooks hooks = {server_answer, server_refuse, options->access_log ? on_log : NULL, server};
     struct connection_limits limits = default_limits;
-    char url[96];
     limits.max_body = options->max_body;
     int status = model_open(options->model_path, &server->model, err);
     if (status < 0) return status;
@@ -244,10 +249,10 @@ static int server_open(struct server *server, struct error *err)
     if ((status = intake_open(server->outbox, &server->intake, err)) < 0) return status;
     if ((status = generations_open(server->outbox, &server->generations, err)) < 0) return status;
     if ((status = connection_set_open(server->base, &hooks, &limits, &server->connections, err)) < 0) return status;
-    if ((status = listen_for_clients(server, url, sizeof url, err)) < 0) return status;
+    if ((status = listen_for_clients(server, err)) < 0) return status;
     if ((status = make_events(server, err)) < 0) return status;
     if ((status = serving_open(server->model, options, wake_loop, server, &server->serving, err)) < 0) return status;
-    notice(server, "listening on %s (model %s, card %s)", url, server->model_name, options->card);
+    notice(server, "listening on %s (model %s, card %s)", server->listening.url, server->model_name, options->card);
     return 0;
 }
 
@@ -272,7 +277,7 @@ static void server_close(struct server *server)
     key_gate_close(server->keys);
     tls_close(server->tls);
     serving_close(server->serving);
-    if (server->listener) evconnlistener_free(server->listener);
+    stop_listening(server);
     free_event(server->outbox_ready);
     free_event(server->on_term);
     free_event(server->on_int);

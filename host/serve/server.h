@@ -7,6 +7,7 @@
 #include "host/serve/generation.h"
 #include "host/serve/intake.h"
 #include "host/serve/key_gate.h"
+#include "host/serve/listener.h"
 #include "host/serve/serving.h"
 
 #include <event2/event.h>
@@ -20,6 +21,7 @@ struct server {
 
     struct event_base *base;
     struct evconnlistener *listener; /* NULL once the server drains */
+    struct listening listening;      /* path NULL: none, or gone; the listener owns fd */
     struct event *outbox_ready, *on_term, *on_int, *on_hup, *drain_timer, *accept_timer;
 
     struct model *model;

@@ -23,12 +23,15 @@ class Server:
                         ((self.process.stdout, self.lines), (self.process.stderr, self.errors))]
         for thread in self.threads:
             thread.start()
-        line = self.wait_for(lambda: next((l for l in self.lines if "listening on http" in l), None), 60)
-        self.url = line.split("listening on ")[1].split()[0]
-        self.host, port = self.url.split("://")[1].rsplit(":", 1)
-        self.port = int(port)
+        line = self.wait_for(lambda: next((l for l in self.lines if "listening on " in l), None), 60)
+        self.listens_on(line.split("listening on ")[1].split()[0])
         if wait_ready:
             self.wait_for(lambda: self.get("/ready")[0] == 200, 120)
+
+    def listens_on(self, url):
+        self.url = url
+        self.host, port = url.split("://")[1].rsplit(":", 1)
+        self.port = int(port)
 
     def _read(self, stream, lines):
         for line in stream:
