@@ -125,8 +125,11 @@ void server_take_intake(struct server *server)
 void server_take_prompt(struct server *server, struct connection *connection, const struct http_request *request,
                         enum intake_purpose purpose, enum request_kind kind, const char *body, size_t length)
 {
-    struct intake_job job = {
-        .purpose = purpose, .kind = kind, .model = serving_model(server->serving), .model_name = server->model_name};
+    struct intake_job job = {.purpose = purpose,
+                             .kind = kind,
+                             .model = serving_model(server->serving),
+                             .model_name = server->model_name,
+                             .timeout_seconds = request->timeout_seconds};
     struct api_error error;
     struct key_user *user = NULL;
     int status = check_content_type(request, &error);

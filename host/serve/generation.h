@@ -15,7 +15,7 @@
 
 struct generations; /* opaque: all of a server */
 
-int generations_open(struct outbox *outbox, struct generations **out, struct error *err);
+int generations_open(struct event_base *base, struct outbox *outbox, struct generations **out, struct error *err);
 void generations_close(struct generations *set); /* only when empty; NULL is allowed */
 bool generations_empty(const struct generations *set);
 

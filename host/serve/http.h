@@ -27,6 +27,7 @@ struct http_request {
     bool has_origin;      /* Origin was given: a browser page asks */
     bool encoded;         /* Content-Encoding was given: the body is compressed */
     uint64_t content_length;
+    float timeout_seconds; /* of X-Request-Timeout; 0: none */
     char content_type[64]; /* lower case, without parameters; "" if none */
     char key[HTTP_MAX_KEY +
              1]; /* of Authorization: Bearer, or of x-api-key; "" if none, "?" if it is longer or no key */

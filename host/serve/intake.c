@@ -74,12 +74,19 @@ static int make_text(struct intake_job *job)
     return status < 0 ? api_error_of(&err, &job->error) : 0;
 }
 
+static void take_shorter_timeout(struct intake_job *job)
+{
+    float *timeout = &job->request.timeout_seconds;
+    if (job->timeout_seconds > 0 && (*timeout <= 0 || job->timeout_seconds < *timeout)) *timeout = job->timeout_seconds;
+}
+
 void intake_run(struct intake_job *job, const char *body, size_t length)
 {
     const enum intake_purpose purpose = job->purpose;
     job->status = purpose == INTAKE_DETOKENIZE
                       ? token_request_parse(body, length, &job->request, &job->error)
                       : completion_request_parse(job->kind, body, length, &job->request, &job->error);
+    if (job->status == 0) take_shorter_timeout(job);
     if (job->status == 0) job->status = check_model(job);
     if (job->status == 0) job->status = make_prompt(job);
     if (job->status == 0 && purpose == INTAKE_COMPLETE) job->status = check_prompt(job);

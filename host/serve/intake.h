@@ -25,6 +25,7 @@ struct intake_job {
     enum request_kind kind;
     const struct serving_model *model; /* borrowed */
     const char *model_name;            /* borrowed; a request for another is refused */
+    float timeout_seconds;             /* that the request's head asks for; 0: none */
     void *owner;                       /* the submitter's */
 
     /* The result: status 0 with request and prompt, or -1 with error. */

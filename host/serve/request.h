@@ -16,6 +16,7 @@
 #define REQUEST_MAX_DEPTH 64  /* of nested arrays and objects */
 #define REQUEST_MAX_CHOICES 8 /* `n` */
 #define REQUEST_MAX_MESSAGES 4096
+#define REQUEST_MAX_TIMEOUT 86400 /* seconds */
 #define COMPLETIONS_MAX_TOKENS 16 /* OpenAI's default of max_tokens for /v1/completions */
 
 enum request_kind { REQUEST_COMPLETION, REQUEST_CHAT };
@@ -50,6 +51,7 @@ struct completion_request {
     size_t n_stops;
     uint32_t n_choices;
     bool stream, include_usage;
+    float timeout_seconds; /* from the start to the last token; 0: none */
 
     json_t *root;  /* owned; the texts above are borrowed from it */
     char **joined; /* owned: contents made of several parts, n_messages of them or NULL */

@@ -247,7 +247,7 @@ static int server_open(struct server *server, struct error *err)
     if (!server->base) return error_set(err, ERROR_NO_MEMORY, "no memory for the event loop");
     if ((status = outbox_open(&server->outbox, err)) < 0) return status;
     if ((status = intake_open(server->outbox, &server->intake, err)) < 0) return status;
-    if ((status = generations_open(server->outbox, &server->generations, err)) < 0) return status;
+    if ((status = generations_open(server->base, server->outbox, &server->generations, err)) < 0) return status;
     if ((status = connection_set_open(server->base, &hooks, &limits, &server->connections, err)) < 0) return status;
     if ((status = listen_for_clients(server, err)) < 0) return status;
     if ((status = make_events(server, err)) < 0) return status;
