@@ -143,6 +143,8 @@ int completion_start(struct engine *engine, const struct tokenizer *tokenizer, c
     completion->options.prompt = NULL; /* the caller's, not ours beyond this call */
     completion->options.stops = NULL;
     detokenizer_start(&completion->detokenizer, tokenizer, false);
+    completion->detokenizer.shown = options->shown;
+    completion->detokenizer.n_shown = options->n_shown;
     struct engine_request request = {
         .prompt = options->prompt,
         .n_prompt = options->n_prompt,

@@ -21,6 +21,8 @@ struct completion_options {
     struct sampling sampling;
     const char *const *stops; /* copied; up to COMPLETION_MAX_STOPS, none empty */
     size_t n_stops;
+    const uint32_t *shown; /* n_shown control tokens whose names are text of the answer; borrowed until `end` */
+    size_t n_shown;
     /* length bytes of whole UTF-8 characters, borrowed during the call; never called with length 0. */
     void (*text)(void *context, const char *bytes, size_t length);
     /* Exactly once, last. The completion may be closed from here on. */

@@ -22,6 +22,34 @@ static void put_usage(const struct answer_usage *usage, struct json_out *out)
                     (unsigned long long)usage->cached_tokens);
 }
 
+void answer_call_head(const char *id, const char *name, size_t name_length, struct json_out *out)
+{
+    json_out_text(out, "{\"id\":");
+    json_out_string(out, id, strlen(id));
+    json_out_text(out, ",\"type\":\"function\",\"function\":{\"name\":");
+    json_out_string(out, name, name_length);
+    json_out_text(out, ",\"arguments\":");
+}
+
+static void put_message(const struct answer_choice *choice, struct json_out *out)
+{
+    json_out_text(out, "\"message\":{\"role\":\"assistant\",\"content\":");
+    if (choice->calls_length && !choice->length)
+        json_out_text(out, "null");
+    else
+        json_out_string(out, choice->text, choice->length);
+    if (choice->reasoning_length) {
+        json_out_text(out, ",\"reasoning_content\":");
+        json_out_string(out, choice->reasoning, choice->reasoning_length);
+    }
+    if (choice->calls_length) {
+        json_out_text(out, ",\"tool_calls\":[");
+        json_out_raw(out, choice->calls, choice->calls_length);
+        json_out_text(out, "]");
+    }
+    json_out_text(out, ",\"refusal\":null}");
+}
+
 void answer_whole(const struct answer_identity *identity, const struct answer_choice *choices, uint32_t n_choices,
                   const struct answer_usage *usage, struct json_out *out)
 {
@@ -29,9 +57,12 @@ void answer_whole(const struct answer_identity *identity, const struct answer_ch
     put_head(identity, chat ? "chat.completion" : "text_completion", out);
     for (uint32_t i = 0; i < n_choices; i++) {
         json_out_format(out, "%s{\"index\":%u,", i ? "," : "", i);
-        json_out_text(out, chat ? "\"message\":{\"role\":\"assistant\",\"content\":" : "\"text\":");
-        json_out_string(out, choices[i].text, choices[i].length);
-        json_out_text(out, chat ? ",\"refusal\":null}" : "");
+        if (chat) {
+            put_message(&choices[i], out);
+        } else {
+            json_out_text(out, "\"text\":");
+            json_out_string(out, choices[i].text, choices[i].length);
+        }
         json_out_format(out, ",\"logprobs\":null,\"finish_reason\":\"%s\"}", choices[i].finish_reason);
     }
     json_out_text(out, "],");
@@ -71,6 +102,44 @@ void answer_event_text(const struct answer_identity *identity, uint32_t index, c
     json_out_text(out, chat ? "}," : ",");
     json_out_text(out, "\"logprobs\":null,\"finish_reason\":null}");
     end_event(identity, out);
+}
+
+static void end_delta(const struct answer_identity *identity, struct json_out *out)
+{
+    json_out_text(out, "},\"logprobs\":null,\"finish_reason\":null}");
+    end_event(identity, out);
+}
+
+void answer_event_reasoning(const struct answer_identity *identity, uint32_t index, const char *bytes, size_t length,
+                            struct json_out *out)
+{
+    start_event(identity, out);
+    json_out_format(out, "{\"index\":%u,\"delta\":{\"reasoning_content\":", index);
+    json_out_string(out, bytes, length);
+    end_delta(identity, out);
+}
+
+void answer_event_call_start(const struct answer_identity *identity, uint32_t index, unsigned call, const char *id,
+                             const char *name, size_t name_length, struct json_out *out)
+{
+    start_event(identity, out);
+    json_out_format(out, "{\"index\":%u,\"delta\":{\"tool_calls\":[{\"index\":%u,\"id\":", index, call);
+    json_out_string(out, id, strlen(id));
+    json_out_text(out, ",\"type\":\"function\",\"function\":{\"name\":");
+    json_out_string(out, name, name_length);
+    json_out_text(out, ",\"arguments\":\"\"}}]");
+    end_delta(identity, out);
+}
+
+void answer_event_call_arguments(const struct answer_identity *identity, uint32_t index, unsigned call,
+                                 const char *bytes, size_t length, struct json_out *out)
+{
+    start_event(identity, out);
+    json_out_format(out, "{\"index\":%u,\"delta\":{\"tool_calls\":[{\"index\":%u,\"function\":{\"arguments\":", index,
+                    call);
+    json_out_string(out, bytes, length);
+    json_out_text(out, "}}]");
+    end_delta(identity, out);
 }
 
 void answer_event_finish(const struct answer_identity *identity, uint32_t index, const char *finish_reason,

@@ -2,11 +2,15 @@
 #include "host/serve/generation.h"
 #include "host/base/memory.h"
 #include "host/serve/answer.h"
+#include "host/serve/reading.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+
+/* Tokens at the end of a prompt, enough for a marker in bytes and white space after it. */
+#define PROMPT_TAIL 48
 
 struct generations {
     struct event_base *base;
@@ -26,8 +30,9 @@ struct generation {
     bool stream;
     uint32_t n_choices, n_started, n_ended;
     struct answer_usage usage;
-    struct json_out *texts;      /* whole answers: the text of each choice so far */
-    enum finish_reason *reasons; /* of each ended choice */
+    struct json_out *texts;                        /* whole answers of completions: the text of each choice so far */
+    struct reading *readings[REQUEST_MAX_CHOICES]; /* of a chat's choices, else NULL */
+    enum finish_reason *reasons;                   /* of each ended choice */
     struct choice choices[REQUEST_MAX_CHOICES];
 };
 
@@ -59,6 +64,7 @@ static void generation_free(struct generation *g)
         choice_release(&g->choices[i]);
         if (g->texts) json_out_free(&g->texts[i]);
     }
+    for (uint32_t i = 0; i < REQUEST_MAX_CHOICES; i++) reading_close(g->readings[i]);
     free(g->texts);
     free(g->reasons);
     if (g->deadline) event_free(g->deadline);
@@ -90,6 +96,31 @@ static void detach(struct generation *g)
 
 /* ---- starting ---- */
 
+/* What a chat's answers are read with; the prompt's end tells whether it has opened the reasoning. */
+static int open_readings(struct generation *g, const struct serving_model *model,
+                         const struct completion_request *request, const struct token_list *prompt,
+                         struct api_error *error)
+{
+    const struct reply_dialect *dialect = chat_dialect(model->chat);
+    const size_t tail = prompt->count < PROMPT_TAIL ? prompt->count : PROMPT_TAIL;
+    struct reply_options options = {.tools = request->tools, .one_call = request->one_call};
+    struct text text = {0};
+    struct error err = {0};
+    if (detokenize_bytes(model->tokenizer, prompt->ids + prompt->count - tail, tail, &text, &err) < 0) {
+        text_free(&text);
+        return api_error_of(&err, error);
+    }
+    options.reasoning_opened = reply_opens_reasoning(dialect, text.bytes, text.length);
+    text_free(&text);
+    for (uint32_t i = 0; i < g->n_choices; i++) {
+        if (getrandom(&options.seed, sizeof options.seed, 0) < 0)
+            return api_error_set(error, 500, NULL, NULL, "The system has no random numbers for the ids of calls.");
+        g->readings[i] = reading_open(dialect, &options, &g->identity, i);
+        if (!g->readings[i]) return api_error_set(error, 500, NULL, NULL, "The server has no memory for this request.");
+    }
+    return 0;
+}
+
 static int submit(struct generation *g, const struct serving_model *model, const struct completion_request *request,
                   const struct token_list *prompt, struct api_error *error)
 {
@@ -104,6 +135,9 @@ static int submit(struct generation *g, const struct serving_model *model, const
         .text = outbox_text,
         .end = outbox_end,
     };
+    const bool is_chat = request->kind == REQUEST_CHAT && model->chat;
+    if (is_chat && open_readings(g, model, request, prompt, error) < 0) return -1;
+    if (is_chat) options.shown = chat_shown(model->chat, request->tools != NULL, &options.n_shown);
     uint32_t room = model->limits.context - (uint32_t)prompt->count;
     if (options.max_tokens != UINT32_MAX && options.max_tokens > room) options.max_tokens = UINT32_MAX;
     if (!request->has_seed && getrandom(&options.sampling.seed, sizeof options.sampling.seed, 0) < 0)
@@ -232,13 +266,21 @@ static void send_failure(struct generation *g, const struct post *post)
     send_error(g, &error);
 }
 
+static const char *finish_name(const struct generation *g, uint32_t index, enum finish_reason reason)
+{
+    const bool called = g->readings[index] && reading_has_calls(g->readings[index]);
+    return called && reason == FINISH_STOP ? "tool_calls" : finish_reason_name(reason);
+}
+
 static void send_whole(struct generation *g)
 {
     struct json_out *out = &g->set->scratch;
     struct answer_choice choices[REQUEST_MAX_CHOICES];
     struct connection *connection = g->connection;
     for (uint32_t i = 0; i < g->n_choices; i++) {
-        choices[i] = (struct answer_choice){g->texts[i].bytes, g->texts[i].length, finish_reason_name(g->reasons[i])};
+        choices[i] = (struct answer_choice){
+            .text = g->texts[i].bytes, .length = g->texts[i].length, .finish_reason = finish_name(g, i, g->reasons[i])};
+        if (g->readings[i]) reading_message(g->readings[i], &choices[i]);
     }
     json_out_clear(out);
     answer_whole(&g->identity, choices, g->n_choices, &g->usage, out);
@@ -258,15 +300,22 @@ static void send_events(struct generation *g, uint32_t index, const struct post 
     struct json_out *out = &g->set->scratch;
     bool last = post->ended && g->n_ended == g->n_choices;
     json_out_clear(out);
-    if (post->text.length) answer_event_text(&g->identity, index, post->text.bytes, post->text.length, out);
-    if (post->ended) answer_event_finish(&g->identity, index, finish_reason_name(post->reason), out);
+    if (g->readings[index]) {
+        if (reading_post(g->readings[index], post->text.bytes, post->text.length, post->ended, out) < 0) {
+            send_no_memory(g);
+            return;
+        }
+    } else if (post->text.length) {
+        answer_event_text(&g->identity, index, post->text.bytes, post->text.length, out);
+    }
+    if (post->ended) answer_event_finish(&g->identity, index, finish_name(g, index, post->reason), out);
     if (last && g->identity.with_usage) answer_event_usage(&g->identity, &g->usage, out);
     if (last) answer_event_done(out);
     if (out->failed) {
         send_no_memory(g);
         return;
     }
-    connection_stream_write(g->connection, out->bytes, out->length);
+    if (out->length) connection_stream_write(g->connection, out->bytes, out->length);
     if (!last) return;
     struct connection *connection = g->connection;
     detach(g);
@@ -291,8 +340,12 @@ static void deliver(struct generation *g, uint32_t index, const struct post *pos
     } else if (g->stream) {
         send_events(g, index, post);
     } else {
-        json_out_raw(&g->texts[index], post->text.bytes, post->text.length);
-        if (g->texts[index].failed) {
+        int status = 0;
+        if (g->readings[index])
+            status = reading_post(g->readings[index], post->text.bytes, post->text.length, post->ended, NULL);
+        else
+            json_out_raw(&g->texts[index], post->text.bytes, post->text.length);
+        if (status < 0 || g->texts[index].failed) {
             send_no_memory(g);
         } else if (g->n_ended == g->n_choices) {
             send_whole(g);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/serve/intake.h"
 #include "host/base/memory.h"
+#include "host/serve/request_tools.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -24,6 +25,23 @@ struct intake {
 
 /* ---- the work ---- */
 
+/* Templates want the arguments of earlier calls as objects, but some as text: those refuse an object. */
+static int make_chat_prompt(struct intake_job *job, struct error *err)
+{
+    struct completion_request *request = &job->request;
+    struct error again = {0};
+    const struct chat *chat = job->model->chat;
+    int status =
+        chat_prompt(chat, request->messages, request->n_messages, request->template_variables, &job->prompt, err);
+    if (status != ERROR_BAD_ARGUMENT || !request->read_messages) return status;
+    request_keep_arguments(request);
+    if (chat_prompt(chat, request->messages, request->n_messages, request->template_variables, &job->prompt, &again) <
+        0)
+        return status;
+    *err = again;
+    return 0;
+}
+
 static int make_prompt(struct intake_job *job)
 {
     const struct serving_model *model = job->model;
@@ -32,9 +50,11 @@ static int make_prompt(struct intake_job *job)
     int status = 0;
     if (request->kind == REQUEST_CHAT && model->chat_status < 0)
         return api_error_set(&job->error, 400, "unsupported_model", "messages", "%s", model->chat_error.text);
+    if (request->tools && !chat_knows_tools(model->chat))
+        return api_error_set(&job->error, 400, "unsupported_parameter", "tools",
+                             "Unsupported parameter: 'tools': this model's chat template has no place for tools.");
     if (request->kind == REQUEST_CHAT) {
-        status = chat_prompt(model->chat, request->messages, request->n_messages, request->template_variables,
-                             &job->prompt, &err);
+        status = make_chat_prompt(job, &err);
     } else if (request->prompt) {
         status =
             tokenize(model->tokenizer, request->prompt, request->prompt_length, TOKENIZE_PROMPT, &job->prompt, &err);

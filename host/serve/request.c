@@ -3,6 +3,7 @@
 #include "host/base/memory.h"
 #include "host/serve/request_fields.h"
 #include "host/serve/request_prompt.h"
+#include "host/serve/request_tools.h"
 
 #include <string.h>
 
@@ -106,7 +107,6 @@ static const struct refusal refused_everywhere[] = {
 static const struct refusal refused_in_chat[] = {
     {"logprobs", "returning log probabilities"},
     {"top_logprobs", "returning log probabilities"},
-    {"tools", "calling tools"},
     {"functions", "calling functions"},
     {"audio", "audio"},
 };
@@ -137,10 +137,6 @@ static int refuse_in_chat(const json_t *root, struct api_error *error)
         if (given == 0 || strcmp(type, "text") != 0)
             return field_unsupported("response_format", "a format other than text", error);
     }
-    const json_t *choice = json_object_get(root, "tool_choice");
-    const char *text = json_string_value(choice);
-    bool harmless = !choice || json_is_null(choice) || (text && (!strcmp(text, "none") || !strcmp(text, "auto")));
-    if (!harmless) return field_unsupported("tool_choice", "calling tools", error);
     const json_t *modalities = json_object_get(root, "modalities"), *item;
     size_t i;
     json_array_foreach(modalities, i, item)
@@ -178,10 +174,7 @@ static int parse_fields(struct completion_request *out, struct api_error *error)
     if (parse_timeout(root, out, error) < 0 || parse_stop(root, out, error) < 0 || parse_stream(root, out, error) < 0)
         return -1;
     if (!chat) return request_parse_prompt(root, out, error);
-    const json_t *variables = json_object_get(root, "chat_template_kwargs");
-    if (variables && !json_is_null(variables) && !json_is_object(variables))
-        return field_wrong_type("chat_template_kwargs", "an object", variables, error);
-    if (json_is_object(variables)) out->template_variables = variables;
+    if (request_parse_tools(root, out, error) < 0) return -1;
     return request_parse_messages(root, out, error);
 }
 
@@ -217,6 +210,8 @@ void completion_request_free(struct completion_request *request)
     free(request->joined);
     free(request->messages);
     free(request->prompt_tokens);
+    json_decref(request->template_variables);
+    json_decref(request->read_messages);
     json_decref(request->root);
     *request = (struct completion_request){0};
 }

@@ -19,6 +19,13 @@
 #define REQUEST_MAX_TIMEOUT 86400 /* seconds */
 #define COMPLETIONS_MAX_TOKENS 16 /* OpenAI's default of max_tokens for /v1/completions */
 
+enum tool_choice {
+    TOOL_CHOICE_NONE,
+    TOOL_CHOICE_AUTO,
+    TOOL_CHOICE_REQUIRED, /* this and the next need an answer that is held to a grammar */
+    TOOL_CHOICE_NAMED,
+};
+
 enum request_kind { REQUEST_COMPLETION, REQUEST_CHAT };
 
 /* A chat if the body has messages, else a completion: for endpoints that take either. */
@@ -36,7 +43,12 @@ struct completion_request {
     /* chat */
     struct chat_message *messages;
     size_t n_messages;
-    const json_t *template_variables; /* chat_template_kwargs, or NULL; borrowed from root */
+    json_t *template_variables; /* owned: chat_template_kwargs, tools and what else is the template's */
+    const json_t *tools;        /* what the model may call, or NULL; borrowed from root */
+    enum tool_choice tool_choice;
+    const char *tool_name; /* of TOOL_CHOICE_NAMED; borrowed from root */
+    bool one_call;         /* parallel_tool_calls is false */
+    json_t *read_messages; /* owned: the messages with the arguments of calls as objects; NULL: there are no calls */
     /* completion: a text, or tokens */
     const char *prompt;
     size_t prompt_length;

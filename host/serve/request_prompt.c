@@ -2,6 +2,7 @@
 #include "host/serve/request_prompt.h"
 #include "host/base/memory.h"
 #include "host/serve/request_fields.h"
+#include "host/serve/request_tools.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -85,11 +86,11 @@ static int join_parts(const json_t *parts, char **joined, size_t *joined_length,
     return 0;
 }
 
-static int parse_content(const json_t *message, struct chat_message *out, char **joined, struct api_error *error)
+static int parse_content(const json_t *message, bool has_calls, struct chat_message *out, char **joined,
+                         struct api_error *error)
 {
     const json_t *content = json_object_get(message, "content");
-    const json_t *calls = json_object_get(message, "tool_calls");
-    if (json_array_size(calls) > 0) return field_unsupported("tool_calls", "calling tools", error);
+    if (has_calls && (!content || json_is_null(content))) return 0;
     if (!content || json_is_null(content))
         return api_error_set(error, 400, "missing_required_parameter", "content", "A message has no 'content'.");
     if (json_is_string(content)) {
@@ -107,6 +108,7 @@ int request_parse_messages(const json_t *root, struct completion_request *out, s
 {
     const json_t *messages = json_object_get(root, "messages"), *message;
     size_t i, count = json_array_size(messages);
+    bool any_calls = false;
     if (!messages)
         return api_error_set(error, 400, "missing_required_parameter", "messages",
                              "Missing required parameter: 'messages'.");
@@ -129,9 +131,13 @@ int request_parse_messages(const json_t *root, struct completion_request *out, s
         }
         out->messages[i].json = message;
         if (parse_role(message, &out->messages[i], error) < 0) return blame_message(error, i);
-        if (parse_content(message, &out->messages[i], &out->joined[i], error) < 0) return blame_message(error, i);
+        bool has_calls = false;
+        if (request_check_tool_message(message, &has_calls, error) < 0 ||
+            parse_content(message, has_calls, &out->messages[i], &out->joined[i], error) < 0)
+            return blame_message(error, i);
+        any_calls = any_calls || has_calls;
     }
-    return 0;
+    return any_calls && request_read_arguments(messages, out) < 0 ? no_memory(error) : 0;
 }
 
 static int parse_tokens(const char *name, const json_t *tokens, struct completion_request *out, struct api_error *error)

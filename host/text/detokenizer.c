@@ -120,6 +120,7 @@ int detokenize_next(struct detokenizer *state, uint32_t id, struct text *out, st
     }
     uint8_t type = tokenizer->vocabulary.tokens[id].type;
     bool hidden = type == TOKEN_CONTROL || type == TOKEN_UNKNOWN || type == TOKEN_UNUSED;
+    for (size_t i = 0; hidden && i < state->n_shown; i++) hidden = state->shown[i] != id;
     if ((hidden && !state->show_control) || out->length == before) { /* the pending bytes go on waiting */
         out->length = start;
         out->bytes[start] = '\0';

@@ -78,6 +78,8 @@ bool tokenizer_adds_bos(const struct tokenizer *tokenizer);
 struct detokenizer {
     const struct tokenizer *tokenizer;
     bool show_control;
+    const uint32_t *shown; /* n_shown control tokens that are shown all the same; borrowed, NULL at the start */
+    size_t n_shown;
     bool at_start;
     uint8_t pending[4]; /* the start of an unfinished character */
     unsigned n_pending;
