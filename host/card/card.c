@@ -11,13 +11,27 @@
 #include <stdio.h>
 #include <string.h>
 
+static const struct card_backend_ops *const backends[] = {
+    &card_sim_ops,
+    &card_ref_ops,
 #ifdef SLUICE_OPENCL
-static const struct card_backend_ops *const backends[] = {&card_sim_ops, &card_ref_ops, &card_opencl_ops};
-static const char *const backend_names[] = {"sim", "ref", "opencl", NULL}; /* the same, in the same order */
-#else
-static const struct card_backend_ops *const backends[] = {&card_sim_ops, &card_ref_ops};
-static const char *const backend_names[] = {"sim", "ref", NULL};
+    &card_opencl_ops,
 #endif
+#ifdef SLUICE_XRT
+    &card_xrt_ops,
+#endif
+};
+/* The same, in the same order. */
+static const char *const backend_names[] = {
+    "sim",    "ref",
+#ifdef SLUICE_OPENCL
+    "opencl",
+#endif
+#ifdef SLUICE_XRT
+    "xrt",
+#endif
+    NULL,
+};
 _Static_assert(sizeof backend_names / sizeof *backend_names == sizeof backends / sizeof *backends + 1,
                "every backend has a name in the list");
 
