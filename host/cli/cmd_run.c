@@ -210,7 +210,8 @@ const struct command command_run = {
     .name = "run",
     .synopsis = "[MODEL] [-p TEXT]",
     .summary = "Chats in the terminal, or answers one message.",
-    .details = "MODEL is a GGUF file; without it the demo model answers. With -p the answer goes to stdout and nothing "
+    .details = "MODEL is a GGUF file or a safetensors folder; without it the demo model answers. With -p the answer "
+               "goes to stdout and nothing "
                "else does;\n"
                "without it lines are read from the terminal or a pipe, and the conversation is kept.",
     .run = run,

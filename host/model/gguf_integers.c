@@ -151,7 +151,7 @@ READ_INLINE void read_iq1_m(const uint8_t *restrict block, struct gguf_integers 
     }
     out->unit = half_to_float(d) * 0.125f;
     for (unsigned i = 0; i < 32; i++) {
-        unsigned high = block[32 + i / 2] >> 4 * (i % 2) & 15u;
+        unsigned high = (unsigned)block[32 + i / 2] >> 4 * (i % 2) & 15u;
         put_octet(out, i, iq1_octet(block[i] | (high & 7) << 8, high >> 3));
     }
 }
@@ -183,7 +183,7 @@ READ_INLINE void read_iq2_s(const uint8_t *restrict block, struct gguf_integers 
     out->unit = load_f16(block) * 0.125f;
     odd_scales(block + 74, out);
     for (unsigned i = 0; i < 32; i++) {
-        unsigned index = block[2 + i] | (block[66 + i / 4] >> 2 * (i % 4) & 3u) << 8;
+        unsigned index = block[2 + i] | ((unsigned)block[66 + i / 4] >> 2 * (i % 4) & 3u) << 8;
         put_octet(out, i, with_signs(iq2_s_grid[index], block[34 + i]));
     }
 }
@@ -211,7 +211,7 @@ READ_INLINE void read_iq3_s(const uint8_t *restrict block, struct gguf_integers 
     }
     for (unsigned i = 0; i < 32; i++) {
         const uint8_t *index = block + 2 + 2 * i;
-        unsigned high = block[66 + i / 4] >> 2 * (i % 4) & 3u;
+        unsigned high = (unsigned)block[66 + i / 4] >> 2 * (i % 4) & 3u;
         uint64_t magnitudes = iq3_s_grid[index[0] | (high & 1) << 8];
         magnitudes |= (uint64_t)iq3_s_grid[index[1] | (high >> 1) << 8] << 32;
         put_octet(out, i, with_signs(magnitudes, block[74 + i]));
@@ -223,7 +223,7 @@ READ_INLINE void read_iq4_xs(const uint8_t *restrict block, struct gguf_integers
     unsigned high = load_u16(block + 2);
     out->unit = load_f16(block);
     for (unsigned group = 0; group < 8; group++) {
-        unsigned low = block[4 + group / 2] >> 4 * (group % 2) & 15u;
+        unsigned low = (unsigned)block[4 + group / 2] >> 4 * (group % 2) & 15u;
         set_scales(out, 2 * group, 2, (low | (high >> 2 * group & 3) << 4) - 32u);
         gguf_iq4_values(block + 8 + 16 * group, out->q + 32 * group);
     }

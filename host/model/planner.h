@@ -101,6 +101,9 @@ void planner_declare_linear(const struct model_config *config, struct tensor_tab
                             bool one_beta_alpha);
 void planner_declare_delta(const struct model_config *config, struct tensor_table *table, uint32_t layer);
 
+/* A bias for the choice of experts in every layer that has them; optional: files may lack it. */
+void planner_declare_selection_biases(const struct model_config *config, struct tensor_table *table, bool optional);
+
 /* Attention and FFN or experts of every layer; *_head_norms: a weight over each head's dimensions of query and key. */
 void planner_declare_layers(const struct model_config *config, struct tensor_table *table);
 void planner_declare_head_norms(const struct model_config *config, struct tensor_table *table, uint32_t layer);

@@ -20,6 +20,7 @@ ARROWS = {
     "host/card": {"kernels/abi", "sim", "bitstreams/profiles"},
     "host/model": {"kernels/abi", "host/card"},
     "host/model/families": {"kernels/abi", "host/card", "host/model"},
+    "host/model/hf": {"kernels/abi", "host/model"},
     "host/plan": {"kernels/abi", "host/card", "host/model", "host/text", "bitstreams/profiles"},
     "host/text": {"host/model"},
     "host/experts": {"kernels/abi", "host/card", "host/model"},
