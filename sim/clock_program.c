@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the clock charges for a descriptor. */
 #include "sim/clock_state.h"
+#include "sim/expert_set.h"
 
 static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
@@ -49,13 +50,12 @@ static void trace_experts(struct sim_clock *clock, const struct sim_step *step, 
     const struct card_descriptor *d = step->d;
     const struct card_choice *choice = step->aux;
     const uint64_t uses = choice ? (uint64_t)d->tokens * d->param[0] : d->param[1];
-    uint64_t seen[1024] = {0};
+    struct expert_set met;
     uint32_t n = 0;
+    expert_set_clear(&met, d->param[1]);
     for (uint64_t i = 0; i < uses && experts; i++) {
         const uint32_t expert = choice ? choice[i].expert : (uint32_t)i;
-        const uint64_t bit = UINT64_C(1) << expert % 64;
-        if (seen[expert / 64] & bit) continue;
-        seen[expert / 64] |= bit;
+        if (!expert_set_add(&met, expert)) continue;
         struct timeline_event event = clock->at;
         event.resource = TIMELINE_MATMUL;
         event.kind = TIMELINE_EXPERT;
