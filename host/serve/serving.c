@@ -73,6 +73,7 @@ static int load(struct serving *serving, struct error *err)
     engine_get_limits(model->engine, &model->limits);
     model->conversion = loaded_model_conversion(serving->loaded);
     (void)experts_describe(serving->loaded, model->residency);
+    card_describe(serving->card, &model->card);
     return 0;
 }
 
