@@ -96,7 +96,7 @@ void server_complete(struct server *server, struct connection *connection, const
     struct api_error error;
     int status = check_content_type(request, &error);
     if (status == 0) status = check_serving(server, &error);
-    if (status == 0 && length > INTAKE_SMALL_BODY) {
+    if (status == 0 && intake_is_work(body, length)) {
         status = send_through_intake(server, connection, &job, body, length, &error);
     } else if (status == 0) {
         intake_run(&job, body, length);

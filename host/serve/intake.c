@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/serve/intake.h"
 #include "host/base/memory.h"
+#include "host/serve/request_grammar.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -72,6 +73,13 @@ void intake_run(struct intake_job *job, const char *body, size_t length)
     if (job->status == 0) job->status = check_model(job);
     if (job->status == 0) job->status = make_prompt(job);
     if (job->status == 0) job->status = check_prompt(job);
+    if (job->status == 0) job->status = request_open_grammar(&job->request, job->model->engine, &job->error);
+}
+
+bool intake_is_work(const char *body, size_t length)
+{
+    return length > INTAKE_SMALL_BODY || memmem(body, length, "guided_", 7) ||
+           memmem(body, length, "response_format", 15) || memmem(body, length, "grammar", 7);
 }
 
 void intake_job_clear(struct intake_job *job)
