@@ -2,24 +2,20 @@
 #include "sim/account.h"
 
 #include "kernels/abi/card_operands.h"
+#include "sim/expert_set.h"
 #include "sim/kv_pages.h"
 #include "sim/seen.h"
-
-#include <string.h>
 
 /* Experts that at least one token chose; without choices, all. */
 static uint32_t experts_in_use(const struct sim_step *step)
 {
     const struct card_choice *choice = step->aux;
-    uint64_t seen[1024]; /* 65536 experts, the most that a slot table has */
+    struct expert_set met;
     uint32_t n = 0;
     if (!choice) return step->d->param[1];
-    memset(seen, 0, ((size_t)step->d->param[1] + 63) / 64 * sizeof *seen);
-    for (uint64_t i = 0; i < (uint64_t)step->d->tokens * step->d->param[0]; i++) {
-        uint64_t bit = UINT64_C(1) << choice[i].expert % 64;
-        n += !(seen[choice[i].expert / 64] & bit);
-        seen[choice[i].expert / 64] |= bit;
-    }
+    expert_set_clear(&met, step->d->param[1]);
+    for (uint64_t i = 0; i < (uint64_t)step->d->tokens * step->d->param[0]; i++)
+        n += expert_set_add(&met, choice[i].expert);
     return n;
 }
 
