@@ -95,18 +95,19 @@ static void add_matrix(struct sim_clock *clock, const struct card_descriptor *d,
 }
 
 /* The matrices of the experts in use, each as often as the rows need that chose it, taken to be spread evenly. */
-static void add_experts(struct sim_clock *clock, const struct sim_step *step, uint32_t experts)
+static void add_experts(struct sim_clock *clock, const struct sim_step *step, const struct sim_work *work)
 {
     const struct card_descriptor *d = step->d;
     const struct card_choice *choice = step->aux;
     const card_addr *slot = step->weight;
     const uint64_t rows = (uint64_t)d->tokens * d->param[0];
-    const uint64_t times = experts ? passes(clock, (rows + experts - 1) / experts) : 0;
+    const uint64_t times = work->experts ? passes(clock, (work->rows + work->experts - 1) / work->experts) : 0;
     uint64_t seen[1024]; /* 65536 experts, the most that a slot table has */
     if (choice) memset(seen, 0, ((size_t)d->param[1] + 63) / 64 * sizeof *seen);
     for (uint64_t i = 0; i < (choice ? rows : d->param[1]); i++) {
         const uint32_t expert = choice ? choice[i].expert : (uint32_t)i;
         const uint64_t bit = UINT64_C(1) << expert % 64;
+        if (expert == CARD_NO_EXPERT) continue;
         if (choice && seen[expert / 64] & bit) continue;
         if (choice) seen[expert / 64] |= bit;
         add_matrix(clock, d, slot[expert], d->param[2], times);
@@ -156,7 +157,7 @@ static uint64_t move(struct sim_clock *clock, const struct sim_step *step, const
     if (clock->traffic.to) end = clock_move(clock, CLOCK_STATIC, begin);
     switch (d->opcode) {
     case CARD_OP_EXPERT_MATMUL:
-        add_experts(clock, step, work->experts);
+        add_experts(clock, step, work);
         clock->on_chip_bytes += work->weight_bytes;
         end = larger(end, clock_move(clock, CLOCK_EXPERTS, begin));
         break;
@@ -194,6 +195,7 @@ static void trace_experts(struct sim_clock *clock, const struct sim_step *step, 
     for (uint64_t i = 0; i < uses && experts; i++) {
         const uint32_t expert = choice ? choice[i].expert : (uint32_t)i;
         const uint64_t bit = UINT64_C(1) << expert % 64;
+        if (expert == CARD_NO_EXPERT) continue;
         if (seen[expert / 64] & bit) continue;
         seen[expert / 64] |= bit;
         struct timeline_event event = clock->at;
@@ -209,7 +211,7 @@ static void trace_experts(struct sim_clock *clock, const struct sim_step *step, 
     }
 }
 
-/* AWAIT reads slots again and again until the last one is there. */
+/* AWAIT reads slots again and again until the last one, PER_CHOICE: the first one, is there. Nothing passes it. */
 static uint64_t await(struct sim_clock *clock, const struct sim_step *step, uint64_t begin)
 {
     const struct sim_rates *rates = &clock->rates;
@@ -217,6 +219,7 @@ static uint64_t await(struct sim_clock *clock, const struct sim_step *step, uint
                    written = clock_slots_written(clock, step, begin);
     const uint64_t polls = (written - begin + poll - 1) / poll + 1;
     if (written > begin) clock->waits += written - begin;
+    clock->dispatched = larger(clock->dispatched, begin + polls * poll);
     return begin + polls * poll;
 }
 

@@ -141,7 +141,7 @@ void clock_add_tiles(struct clock_traffic *traffic, uint32_t first, uint32_t ban
 /* A PUBLISH wrote the mailbox at this time. */
 void clock_published(struct sim_clock *clock, card_addr mailbox, uint64_t end);
 
-/* When the slots of the step's choices were written, `begin` at least. */
+/* When the slots of the step's choices were written, PER_CHOICE: the first of them; `begin` at least. Its dst is written. */
 uint64_t clock_slots_written(struct sim_clock *clock, const struct sim_step *step, uint64_t begin);
 
 /*
