@@ -2,29 +2,26 @@
 #include "sim/account.h"
 
 #include "kernels/abi/card_operands.h"
+#include "sim/expert_set.h"
 #include "sim/kv_pages.h"
 #include "sim/seen.h"
-
-#include <string.h>
 
 /* Experts that at least one token chose, and the choices; without choices, all. */
 static void find_experts(struct sim_work *work, const struct sim_step *step)
 {
     const struct card_choice *choice = step->aux;
     const uint64_t rows = (uint64_t)step->d->tokens * step->d->param[0];
-    uint64_t seen[1024]; /* 65536 experts, the most that a slot table has */
+    struct expert_set met;
     if (!choice) {
         work->experts = step->d->param[1];
         work->rows = rows;
         return;
     }
-    memset(seen, 0, ((size_t)step->d->param[1] + 63) / 64 * sizeof *seen);
+    expert_set_clear(&met, step->d->param[1]);
     for (uint64_t i = 0; i < rows; i++) {
         if (choice[i].expert == CARD_NO_EXPERT) continue;
-        uint64_t bit = UINT64_C(1) << choice[i].expert % 64;
         work->rows++;
-        work->experts += !(seen[choice[i].expert / 64] & bit);
-        seen[choice[i].expert / 64] |= bit;
+        work->experts += expert_set_add(&met, choice[i].expert);
     }
 }
 

@@ -178,7 +178,9 @@ int sim_run(struct sim_executor *executor, const struct card_descriptor *program
         step.page_kernels = executor->page_kernels;
         rc = run_step(executor, &step, i, account, err);
         if (rc) error_prefix(err, "descriptor %u (%s)", i, card_opcode_name(program[i].opcode));
-        if (program[i].opcode == CARD_OP_AWAIT && !rc) i += sim_passed_over(&step);
+        const unsigned passed = program[i].opcode == CARD_OP_AWAIT && !rc ? sim_passed_over(&step) : 0;
+        if (passed && executor->clock) sim_clock_pass_over(executor->clock, i + 1 + passed);
+        i += passed;
     }
     float_mode_set(mode);
     return rc;

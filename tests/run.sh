@@ -18,7 +18,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-need_packages $BUILD_PACKAGES libcmocka-dev curl jq ca-certificates procps python3 python3-venv clang clang-format libclang-rt-14-dev \
+need_packages $BUILD_PACKAGES libcmocka-dev curl jq ca-certificates procps openssl python3 python3-venv clang clang-format libclang-rt-14-dev \
     ocl-icd-opencl-dev opencl-headers pocl-opencl-icd oclgrind g++ make verilator yosys \
     gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user || exit 1
 mkdir -p build/test-logs
@@ -99,6 +99,10 @@ check commands $python tests/cli/commands_test.py $sluice
 check plan $python tests/cli/plan_test.py $sluice
 check virtual-times $python tests/cli/virtual_times_test.py $sluice
 check openai-client $python tests/serve/openai_client_test.py $sluice
+check endpoints $python tests/serve/endpoints_test.py $sluice
+check unix-socket $python tests/serve/unix_socket_test.py $sluice
+check tls $python tests/serve/tls_test.py $sluice
+check keys $python tests/serve/keys_test.py $sluice
 check http-abuse-asan $python tests/serve/http_abuse_test.py $asan
 check openai-client-tsan $python tests/serve/openai_client_test.py $tsan
 check damaged-models-asan $python tests/faults/damaged_models.py $asan $demo --count $damaged

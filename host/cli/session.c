@@ -75,6 +75,7 @@ static int load(const struct session_options *options, bool quiet, struct sessio
         .progress = progress_update,
         .progress_context = &progress,
         .threads = options->threads,
+        .exact_formats = options->exact_formats,
         .expert_slots = options->expert_slots,
         .expert_policy = options->expert_policy,
         .expert_guess = options->expert_guess,
@@ -95,7 +96,7 @@ static void print_conversion(const struct session *session)
 {
     const struct model_conversion *conversion = loaded_model_conversion(session->loaded);
     if (conversion->n_tensors == 0) return;
-    fprintf(stderr, "%u matrices of F32, F16 or BF16 became INT8: relative error %.1e (worst: %s, %.1e)\n",
+    fprintf(stderr, "%u matrices have no exact card format and were rounded: relative error %.1e (worst: %s, %.1e)\n",
             conversion->n_tensors, conversion->relative_rms_error, conversion->worst_name,
             conversion->worst_relative_rms_error);
 }

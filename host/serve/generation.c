@@ -3,11 +3,13 @@
 #include "host/base/memory.h"
 #include "host/serve/answer.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
 struct generations {
+    struct event_base *base;
     struct outbox *outbox;
     struct generation *first;
     struct json_out scratch; /* what is being written */
@@ -18,6 +20,8 @@ struct generation {
     struct generations *set;
     struct generation *next, *previous;
     struct connection *connection; /* NULL: the client is gone or has its answer */
+    struct key_user *user;
+    struct event *deadline; /* NULL: none */
     struct answer_identity identity;
     bool stream;
     uint32_t n_choices, n_started, n_ended;
@@ -27,10 +31,11 @@ struct generation {
     struct choice choices[REQUEST_MAX_CHOICES];
 };
 
-int generations_open(struct outbox *outbox, struct generations **out, struct error *err)
+int generations_open(struct event_base *base, struct outbox *outbox, struct generations **out, struct error *err)
 {
     *out = memory_array(1, sizeof **out);
     if (!*out) return error_set(err, ERROR_NO_MEMORY, "no memory for the server");
+    (*out)->base = base;
     (*out)->outbox = outbox;
     return 0;
 }
@@ -56,6 +61,8 @@ static void generation_free(struct generation *g)
     }
     free(g->texts);
     free(g->reasons);
+    if (g->deadline) event_free(g->deadline);
+    key_gate_leave(g->user);
     free(g);
 }
 
@@ -161,27 +168,6 @@ static void start_stream(struct generation *g)
     if (!out->failed) connection_stream_write(g->connection, out->bytes, out->length);
 }
 
-int generation_start(struct generations *set, const struct serving_model *model, const char *model_name,
-                     const struct completion_request *request, const struct token_list *prompt,
-                     struct connection *connection, struct api_error *error)
-{
-    struct generation *g = generation_new(set, model_name, request);
-    if (!g) return api_error_set(error, 500, NULL, NULL, "The server has no memory for this request.");
-    if (submit(g, model, request, prompt, error) == 0) {
-        g->connection = connection;
-        connection_on_hangup(connection, on_hangup, g);
-        if (g->stream) start_stream(g);
-        return 0;
-    }
-    if (g->n_started == 0) {
-        generation_free(g);
-    } else {
-        cancel_choices(g); /* it goes when those that started have ended */
-        g->n_choices = g->n_started;
-    }
-    return -1;
-}
-
 /* ---- delivering ---- */
 
 static void send_error(struct generation *g, const struct api_error *error)
@@ -210,6 +196,28 @@ static void send_no_memory(struct generation *g)
     struct api_error error;
     api_error_set(&error, 500, NULL, NULL, "The server ran out of memory during the answer.");
     send_error(g, &error);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *context)
+{
+    struct generation *g = context;
+    struct api_error error;
+    (void)fd;
+    (void)what;
+    if (!g->connection) return;
+    api_error_set(&error, 408, "deadline_exceeded", "timeout",
+                  "The request's time was over before its answer was whole.");
+    send_error(g, &error);
+}
+
+/* False: no memory. */
+static bool set_deadline(struct generation *g, float seconds)
+{
+    if (seconds <= 0) return true;
+    const struct timeval time = {.tv_sec = (time_t)seconds,
+                                 .tv_usec = (suseconds_t)((seconds - floorf(seconds)) * 1e6f)};
+    g->deadline = event_new(g->set->base, -1, 0, on_deadline, g);
+    return g->deadline && event_add(g->deadline, &time) == 0;
 }
 
 /* The choice ended without a finish reason that OpenAI has. */
@@ -290,6 +298,32 @@ static void deliver(struct generation *g, uint32_t index, const struct post *pos
             send_whole(g);
         }
     }
+}
+
+int generation_start(struct generations *set, const struct serving_model *model, const char *model_name,
+                     const struct completion_request *request, const struct token_list *prompt,
+                     struct connection *connection, struct key_user *user, struct api_error *error)
+{
+    struct generation *g = generation_new(set, model_name, request);
+    if (!g) {
+        key_gate_leave(user);
+        return api_error_set(error, 500, NULL, NULL, "The server has no memory for this request.");
+    }
+    g->user = user;
+    if (submit(g, model, request, prompt, error) == 0) {
+        g->connection = connection;
+        connection_on_hangup(connection, on_hangup, g);
+        if (g->stream) start_stream(g);
+        if (!set_deadline(g, request->timeout_seconds)) send_no_memory(g);
+        return 0;
+    }
+    if (g->n_started == 0) {
+        generation_free(g);
+    } else {
+        cancel_choices(g); /* it goes when those that started have ended */
+        g->n_choices = g->n_started;
+    }
+    return -1;
 }
 
 void generations_deliver(struct generations *set)

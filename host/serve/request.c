@@ -162,6 +162,11 @@ static int refuse_in_completions(const json_t *root, struct api_error *error)
     return best_of > 1 ? field_unsupported("best_of", "choosing the best of several", error) : 0;
 }
 
+static int parse_timeout(const json_t *root, struct completion_request *out, struct api_error *error)
+{
+    return field_number(root, "timeout", 0, REQUEST_MAX_TIMEOUT, true, &out->timeout_seconds, error);
+}
+
 static int parse_fields(struct completion_request *out, struct api_error *error)
 {
     const json_t *root = out->root;
@@ -170,7 +175,8 @@ static int parse_fields(struct completion_request *out, struct api_error *error)
     if ((chat ? refuse_in_chat(root, error) : refuse_in_completions(root, error)) < 0) return -1;
     if (REFUSE_EACH(root, refused_everywhere, error) < 0) return -1;
     if (parse_sampling(root, out, error) < 0 || parse_limits(root, out, error) < 0) return -1;
-    if (parse_stop(root, out, error) < 0 || parse_stream(root, out, error) < 0) return -1;
+    if (parse_timeout(root, out, error) < 0 || parse_stop(root, out, error) < 0 || parse_stream(root, out, error) < 0)
+        return -1;
     if (!chat) return request_parse_prompt(root, out, error);
     const json_t *variables = json_object_get(root, "chat_template_kwargs");
     if (variables && !json_is_null(variables) && !json_is_object(variables))
@@ -185,11 +191,24 @@ int completion_request_parse(enum request_kind kind, const char *body, size_t le
     *out = (struct completion_request){.kind = kind};
     out->root = request_json(body, length, error);
     if (!out->root) return -1;
+    if (kind == REQUEST_EITHER) out->kind = json_object_get(out->root, "messages") ? REQUEST_CHAT : REQUEST_COMPLETION;
     if (parse_fields(out, error) < 0) {
         completion_request_free(out);
         return -1;
     }
     return 0;
+}
+
+int token_request_parse(const char *body, size_t length, struct completion_request *out, struct api_error *error)
+{
+    *out = (struct completion_request){.kind = REQUEST_COMPLETION};
+    out->root = request_json(body, length, error);
+    if (!out->root) return -1;
+    if (field_text(out->root, "model", &out->model, error) >= 0 &&
+        request_parse_tokens(out->root, "tokens", out, error) == 0)
+        return 0;
+    completion_request_free(out);
+    return -1;
 }
 
 void completion_request_free(struct completion_request *request)

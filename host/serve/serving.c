@@ -53,6 +53,7 @@ static int load(struct serving *serving, struct error *err)
     const struct model_load_options how = {.progress = on_progress,
                                            .progress_context = serving,
                                            .threads = options->threads,
+                                           .exact_formats = options->exact_formats,
                                            .expert_slots = options->expert_slots,
                                            .expert_policy = options->expert_policy,
                                            .expert_guess = options->expert_guess};
@@ -73,6 +74,7 @@ static int load(struct serving *serving, struct error *err)
     engine_get_limits(model->engine, &model->limits);
     model->conversion = loaded_model_conversion(serving->loaded);
     (void)experts_describe(serving->loaded, model->residency);
+    card_describe(serving->card, &model->card);
     return 0;
 }
 

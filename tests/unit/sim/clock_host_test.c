@@ -220,10 +220,18 @@ static void await_takes_what_virtual_time_says(void **state)
                                             .param = {4, 8, 1000}};
     const struct card_descriptor scale = {
         .opcode = CARD_OP_SCALE, .tokens = 1, .cols = 16, .dst = CHOICES + 0x8000, .src = CHOICES + 0x9000};
+    struct card_descriptor half_of = await[1],
+                           all_of; /* of 0, 1 and 2, of which 0 has come, one in two: 1, too; then all */
+    half_of.rows = 2;
+    half_of.dst = CHOICES + 0x3000;
+    all_of = half_of;
+    all_of.aux = CHOICES;
+    all_of.dst = CHOICES + 0x4000;
+    all_of.rows = 1;
     struct error err;
     const struct sim_clock_order order = {.event = ++rig.events};
-    const struct card_descriptor program[] = {publish, await[0], scale, await[1], scale};
-    assert_int_equal(sim_clock_begin(rig.clock, &order, program, 5, &err), 0);
+    const struct card_descriptor program[] = {publish, await[0], scale, await[1], scale, half_of, all_of};
+    assert_int_equal(sim_clock_begin(rig.clock, &order, program, 7, &err), 0);
     charge(&rig, &publish, 0);
     copy_after(&rig, SIM_CLOCK_READ, MAILBOX, 4, NULL, 0);
     for (uint32_t i = 0; i < 3; i++) { /* expert 3 was there before */
@@ -234,14 +242,8 @@ static void await_takes_what_virtual_time_says(void **state)
     charge(&rig, &scale, 2);
     charge(&rig, &await[1], 3);
     charge(&rig, &scale, 4);
-    struct card_descriptor share = await[1]; /* of 0, 1 and 2, of which 0 has come, one in two: 1, too; then all */
-    share.rows = 2;
-    share.dst = CHOICES + 0x3000;
-    charge(&rig, &share, 5);
-    share.aux = CHOICES;
-    share.dst = CHOICES + 0x4000;
-    share.rows = 1;
-    charge(&rig, &share, 6);
+    charge(&rig, &half_of, 5);
+    charge(&rig, &all_of, 6);
     sim_clock_end(rig.clock);
     const struct card_choice *half = rig_at(&rig, CHOICES + 0x3000), *whole = rig_at(&rig, CHOICES + 0x4000);
     assert_int_equal(half[1].expert, 1);
