@@ -404,10 +404,13 @@ static void deliver(struct engine *engine, struct sequence *sequence)
     pages_remember(&engine->pool, &sequence->table, sequence->tokens, sequence->n_computed);
 }
 
-/* The step's sequences have lost their pages' content and end; the next step starts afresh, unless it keeps failing. */
+/*
+ * The step's sequences have lost their pages' content and end; the next step starts afresh, unless it keeps failing. A file
+ * that cannot be read says nothing about the card.
+ */
 static int step_failed(struct engine *engine, const struct error *cause, struct error *err)
 {
-    engine->n_failed_steps++;
+    if (cause->code != ERROR_IO) engine->n_failed_steps++;
     for (uint32_t i = 0; i < engine->n_running; i++) {
         if (engine->running[i]->step_count > 0) mark_ended(engine->running[i], FINISH_ERROR);
     }

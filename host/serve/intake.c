@@ -162,6 +162,7 @@ int intake_open(struct outbox *outbox, struct intake **out, struct error *err)
     pthread_cond_init(&intake->changed, NULL);
     sigset_t all, before;
     sigfillset(&all);
+    sigdelset(&all, SIGBUS);                   /* a thread's own: host/base/map_guard.h */
     pthread_sigmask(SIG_BLOCK, &all, &before); /* signals are the loop's */
     int failed = pthread_create(&intake->thread, NULL, run, intake);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
