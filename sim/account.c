@@ -6,17 +6,23 @@
 #include "sim/kv_pages.h"
 #include "sim/seen.h"
 
-/* Experts that at least one token chose; without choices, all. */
-static uint32_t experts_in_use(const struct sim_step *step)
+/* Experts that at least one token chose, and the choices; without choices, all. */
+static void find_experts(struct sim_work *work, const struct sim_step *step)
 {
     const struct card_choice *choice = step->aux;
+    const uint64_t rows = (uint64_t)step->d->tokens * step->d->param[0];
     struct expert_set met;
-    uint32_t n = 0;
-    if (!choice) return step->d->param[1];
+    if (!choice) {
+        work->experts = step->d->param[1];
+        work->rows = rows;
+        return;
+    }
     expert_set_clear(&met, step->d->param[1]);
-    for (uint64_t i = 0; i < (uint64_t)step->d->tokens * step->d->param[0]; i++)
-        n += expert_set_add(&met, choice[i].expert);
-    return n;
+    for (uint64_t i = 0; i < rows; i++) {
+        if (choice[i].expert == CARD_NO_EXPERT) continue;
+        work->rows++;
+        work->experts += expert_set_add(&met, choice[i].expert);
+    }
 }
 
 /* Positions that the step's tokens see, summed over the tokens. */
@@ -86,9 +92,9 @@ struct sim_work sim_work_of(const struct sim_step *step)
         work.multiply_adds = matrix * d->tokens;
         break;
     case CARD_OP_EXPERT_MATMUL:
-        work.experts = experts_in_use(step);
+        find_experts(&work, step);
         work.weight_bytes = work.experts * card_matrix_bytes(d->format, d->rows, d->cols);
-        work.multiply_adds = matrix * d->tokens * d->param[0];
+        work.multiply_adds = matrix * work.rows;
         break;
     case CARD_OP_KV_WRITE:
     case CARD_OP_ATTENTION:

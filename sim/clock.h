@@ -65,6 +65,8 @@ int sim_clock_begin(struct sim_clock *clock, const struct sim_clock_order *order
                     unsigned n_descriptors, struct error *err);
 void sim_clock_run(struct sim_clock *clock, const struct sim_step *step, const struct sim_work *work,
                    unsigned descriptor);
+/* Behind an AWAIT: descriptors before `next` do not run. */
+void sim_clock_pass_over(struct sim_clock *clock, unsigned next);
 void sim_clock_end(struct sim_clock *clock);
 
 /* When the event ended or will; 0 for one that was complete at the host's present time already. */

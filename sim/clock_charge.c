@@ -81,8 +81,11 @@ static bool same(const struct card_descriptor *a, const struct card_descriptor *
             (word(a, 6) ^ word(b, 6)) | (word(a, 7) ^ word(b, 7))) == 0;
 }
 
-/* What of the work depends on tables and changes the cost: a descriptor has only one of them. */
-static uint64_t found_in_tables(const struct sim_work *work) { return work->positions + work->experts; }
+/* What of the work depends on tables and changes the cost: positions of one kind of descriptor, experts and rows of another. */
+static uint64_t found_in_tables(const struct sim_work *work)
+{
+    return work->positions + work->experts + (work->rows << 20);
+}
 
 static void find_cost(const struct sim_rates *rates, struct clock_charge *charge, const struct sim_step *step,
                       const struct sim_work *work)

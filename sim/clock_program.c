@@ -55,7 +55,7 @@ static void trace_experts(struct sim_clock *clock, const struct sim_step *step, 
     expert_set_clear(&met, d->param[1]);
     for (uint64_t i = 0; i < uses && experts; i++) {
         const uint32_t expert = choice ? choice[i].expert : (uint32_t)i;
-        if (!expert_set_add(&met, expert)) continue;
+        if (expert == CARD_NO_EXPERT || !expert_set_add(&met, expert)) continue;
         struct timeline_event event = clock->at;
         event.resource = TIMELINE_MATMUL;
         event.kind = TIMELINE_EXPERT;
@@ -69,7 +69,7 @@ static void trace_experts(struct sim_clock *clock, const struct sim_step *step, 
     }
 }
 
-/* AWAIT reads slots again and again until the last one is there. */
+/* AWAIT reads slots again and again until the last one, PER_CHOICE: as many as it asks for, is there. Nothing passes it. */
 static uint64_t await(struct sim_clock *clock, const struct sim_step *step, uint64_t begin)
 {
     const struct sim_rates *rates = &clock->rates;
@@ -77,6 +77,7 @@ static uint64_t await(struct sim_clock *clock, const struct sim_step *step, uint
                    written = clock_slots_written(clock, step, begin);
     const uint64_t polls = (written - begin + poll - 1) / poll + 1;
     if (written > begin) clock->waits += written - begin;
+    clock->dispatched = larger(clock->dispatched, begin + polls * poll);
     return begin + polls * poll;
 }
 
@@ -140,6 +141,8 @@ static void charge_descriptor(struct sim_clock *clock, unsigned descriptor, cons
     *(unit == TIMELINE_MATMUL ? &clock->macs : &clock->float_adds) += charge->adds;
     clock->on_chip_bytes += charge->activation_bytes + charge->weight_bytes;
     if (d->opcode == CARD_OP_ROUTER) clock_chosen(clock, end);
+    /* What comes next may be passed over, this time or the last: who waits for whom is found anew. */
+    if (d->opcode == CARD_OP_AWAIT && d->param[3] != 0) clock->changed = CLOCK_FLIGHTS;
     if (d->opcode == CARD_OP_PUBLISH) clock_published(clock, d->dst, end);
     if (clock->sink.event)
         trace_descriptor(clock, charge, note, step, (struct clock_span){from, larger(from, end)}, busy);
@@ -159,6 +162,11 @@ void clock_catch_up(struct sim_clock *clock, const struct sim_step *step)
         note += is_noted;
     }
     clock->n_notes = 0;
+}
+
+void sim_clock_pass_over(struct sim_clock *clock, unsigned next)
+{
+    clock->charged = clock->past = next; /* the AWAIT before it was charged as it ran */
 }
 
 void sim_clock_run(struct sim_clock *clock, const struct sim_step *step, const struct sim_work *work,

@@ -263,7 +263,7 @@ void clock_catch_up(struct sim_clock *clock, const struct sim_step *step);
 /* A PUBLISH wrote the mailbox at this time. */
 void clock_published(struct sim_clock *clock, card_addr mailbox, uint64_t end);
 
-/* When the slots of the step's choices were written, `begin` at least. */
+/* When the slots of the step's choices were written, PER_CHOICE: the first of them; `begin` at least. Its dst is written. */
 uint64_t clock_slots_written(struct sim_clock *clock, const struct sim_step *step, uint64_t begin);
 
 /*

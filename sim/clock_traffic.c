@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a descriptor moves over which channels. */
 #include "sim/clock_state.h"
+#include "sim/expert_set.h"
 #include "sim/seen.h"
-
-#include <string.h>
 
 /* Results that are in use at once: each has this part of the on-chip memory for activations. */
 enum { LIVE_RESULTS = 4 };
@@ -102,14 +101,12 @@ void clock_note_experts(struct clock_note *note, const struct sim_step *step)
     const struct card_choice *choice = step->aux;
     const card_addr *slot = step->weight;
     const uint64_t uses = choice ? (uint64_t)d->tokens * d->param[0] : d->param[1];
-    uint64_t seen[1024]; /* 65536 experts, the most that a slot table has */
-    if (choice) memset(seen, 0, ((size_t)d->param[1] + 63) / 64 * sizeof *seen);
+    struct expert_set met;
+    expert_set_clear(&met, d->param[1]);
     note->starts = 0;
     for (uint64_t i = 0; i < uses; i++) {
         const uint32_t expert = choice ? choice[i].expert : (uint32_t)i;
-        const uint64_t bit = UINT64_C(1) << expert % 64;
-        if (choice && seen[expert / 64] & bit) continue;
-        if (choice) seen[expert / 64] |= bit;
+        if (expert == CARD_NO_EXPERT || !expert_set_add(&met, expert)) continue;
         const unsigned bank = CARD_ADDR_BANK(slot[expert]) % PROFILE_CHANNELS;
         const uint64_t start = UINT64_C(1) << bank;
         note->start[bank] = note->starts & start ? note->start[bank] + 1 : 1;
@@ -121,7 +118,7 @@ void clock_note_experts(struct clock_note *note, const struct sim_step *step)
 void clock_add_experts(struct sim_clock *clock, const struct card_descriptor *d, const struct clock_note *note)
 {
     const struct tiles tiles = tiles_of(d, d->param[2]);
-    const uint64_t rows = (uint64_t)d->tokens * d->param[0], experts = note->work.experts;
+    const uint64_t rows = note->work.rows, experts = note->work.experts;
     const uint64_t times = experts ? passes(clock, (rows + experts - 1) / experts) : 0;
     for (uint64_t starts = note->starts; starts; starts &= starts - 1) {
         const unsigned bank = (unsigned)__builtin_ctzll(starts);

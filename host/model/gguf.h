@@ -211,6 +211,9 @@ const struct gguf_backing *gguf_get_backing(const struct gguf *file);   /* NULL:
  */
 void gguf_forget(const struct gguf *file, const uint8_t *bytes, size_t n_bytes);
 
+/* 0, or ERROR_IO that names a file of which something was gone when it was read: somebody made it shorter. From any thread. */
+int gguf_check(const struct gguf *file, struct error *err);
+
 /* Which way the error of a failed open names; GGUF_NO_ERROR if err is of another kind. */
 enum gguf_error gguf_error_of(const struct error *err);
 const char *gguf_error_name(enum gguf_error error); /* "GGUF_TENSOR_OVERRUN"; static storage */

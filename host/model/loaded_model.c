@@ -510,8 +510,10 @@ int model_load(const struct model *model, struct card *card, const struct model_
         result = expert_pool_measure(model, &info, options->expert_piece_bytes, &needs, err);
     }
     if (result == 0) loaded->expert_limit_us = options != NULL ? options->expert_limit_us : 0;
+    if (result == 0) loaded->plans_guesses = expert_slots > 0 && options->plans_guesses;
     if (result == 0)
         result = load_all(loaded, expert_slots > 0 ? &needs : NULL, expert_slots, &placement, &upload, &small, err);
+    if (model_check(model, NULL) < 0) result = model_check(model, err); /* what was read of it is not what is wrong */
     if (result == 0 && loaded->fill != NULL) slc_fill_start(loaded->fill);
     upload_close(&upload);
     placement_close(&placement);

@@ -23,11 +23,12 @@ struct generation {
     struct key_user *user;
     struct event *deadline; /* NULL: none */
     struct answer_identity identity;
-    bool stream;
+    bool stream, logprobs;
     uint32_t n_choices, n_started, n_ended;
     struct answer_usage usage;
-    struct json_out *texts;      /* whole answers: the text of each choice so far */
-    enum finish_reason *reasons; /* of each ended choice */
+    struct json_out *texts;       /* whole answers: the text of each choice so far */
+    struct json_out *logprobs_of; /* and its logprobs */
+    enum finish_reason *reasons;  /* of each ended choice */
     struct choice choices[REQUEST_MAX_CHOICES];
 };
 
@@ -58,8 +59,10 @@ static void generation_free(struct generation *g)
         completion_close(g->choices[i].handle);
         choice_release(&g->choices[i]);
         if (g->texts) json_out_free(&g->texts[i]);
+        if (g->logprobs_of) json_out_free(&g->logprobs_of[i]);
     }
     free(g->texts);
+    free(g->logprobs_of);
     free(g->reasons);
     if (g->deadline) event_free(g->deadline);
     key_gate_leave(g->user);
@@ -99,9 +102,14 @@ static int submit(struct generation *g, const struct serving_model *model, const
         .max_tokens = request->max_tokens,
         .ignore_eos = request->ignore_eos,
         .sampling = request->sampling,
+        .grammar = request->grammar,
+        .dry_breakers = request->has_dry_breakers ? request->dry_breakers : NULL,
+        .n_dry_breakers = request->n_dry_breakers,
         .stops = request->stops,
         .n_stops = request->n_stops,
         .text = outbox_text,
+        .logprobs = request->logprobs ? outbox_logprobs : NULL,
+        .n_top_logprobs = request->n_top_logprobs,
         .end = outbox_end,
     };
     uint32_t room = model->limits.context - (uint32_t)prompt->count;
@@ -112,6 +120,7 @@ static int submit(struct generation *g, const struct serving_model *model, const
         struct error err = {0};
         options.sampling.choice = i;
         options.context = &g->choices[i];
+        g->choices[i].tokenizer = model->tokenizer;
         if (completion_start(model->engine, model->tokenizer, &options, &g->choices[i].handle, &err) < 0) {
             api_error_of(&err, error);
             if (error->status == 400)
@@ -142,13 +151,16 @@ static struct generation *generation_new(struct generations *set, const char *mo
     if (!g) return NULL;
     g->set = set;
     g->stream = request->stream;
+    g->logprobs = request->logprobs;
     g->n_choices = request->n_choices;
     g->texts = memory_array(g->n_choices, sizeof *g->texts);
     g->reasons = memory_array(g->n_choices, sizeof *g->reasons);
+    g->logprobs_of = memory_array(g->n_choices, sizeof *g->logprobs_of);
     for (uint32_t i = 0; i < g->n_choices; i++)
         g->choices[i] = (struct choice){.outbox = set->outbox, .owner = g, .index = i};
-    if (!g->texts || !g->reasons || make_identity(g, model_name, request) < 0) {
+    if (!g->texts || !g->reasons || !g->logprobs_of || make_identity(g, model_name, request) < 0) {
         free(g->texts);
+        free(g->logprobs_of);
         free(g->reasons);
         free(g);
         return NULL;
@@ -238,7 +250,8 @@ static void send_whole(struct generation *g)
     struct answer_choice choices[REQUEST_MAX_CHOICES];
     struct connection *connection = g->connection;
     for (uint32_t i = 0; i < g->n_choices; i++) {
-        choices[i] = (struct answer_choice){g->texts[i].bytes, g->texts[i].length, finish_reason_name(g->reasons[i])};
+        choices[i] = (struct answer_choice){g->texts[i].bytes, g->texts[i].length, finish_reason_name(g->reasons[i]),
+                                            g->logprobs ? &g->logprobs_of[i] : NULL};
     }
     json_out_clear(out);
     answer_whole(&g->identity, choices, g->n_choices, &g->usage, out);
@@ -258,7 +271,9 @@ static void send_events(struct generation *g, uint32_t index, const struct post 
     struct json_out *out = &g->set->scratch;
     bool last = post->ended && g->n_ended == g->n_choices;
     json_out_clear(out);
-    if (post->text.length) answer_event_text(&g->identity, index, post->text.bytes, post->text.length, out);
+    if (post->text.length || post->logprobs.length)
+        answer_event_text(&g->identity, index, post->text.bytes, post->text.length,
+                          g->logprobs ? &post->logprobs : NULL, out);
     if (post->ended) answer_event_finish(&g->identity, index, finish_reason_name(post->reason), out);
     if (last && g->identity.with_usage) answer_event_usage(&g->identity, &g->usage, out);
     if (last) answer_event_done(out);
@@ -284,7 +299,7 @@ static void deliver(struct generation *g, uint32_t index, const struct post *pos
             g->usage.cached_tokens = post->usage.cached_tokens;
     }
     if (!g->connection) return;
-    if (post->text.failed) {
+    if (post->text.failed || post->logprobs.failed) {
         send_no_memory(g);
     } else if (post->ended && post->reason != FINISH_STOP && post->reason != FINISH_LENGTH) {
         send_failure(g, post);
@@ -292,7 +307,11 @@ static void deliver(struct generation *g, uint32_t index, const struct post *pos
         send_events(g, index, post);
     } else {
         json_out_raw(&g->texts[index], post->text.bytes, post->text.length);
-        if (g->texts[index].failed) {
+        if (post->logprobs.length) {
+            if (g->logprobs_of[index].length) json_out_text(&g->logprobs_of[index], ",");
+            json_out_raw(&g->logprobs_of[index], post->logprobs.bytes, post->logprobs.length);
+        }
+        if (g->texts[index].failed || g->logprobs_of[index].failed) {
             send_no_memory(g);
         } else if (g->n_ended == g->n_choices) {
             send_whole(g);
