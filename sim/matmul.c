@@ -272,7 +272,8 @@ static uint32_t group_by_expert(struct expert_job *job, uint32_t *scratch)
     job->start = job->expert + choices;
     uint32_t *count = job->start + choices + 1;
     memset(count, 0, d->param[1] * sizeof *count);
-    for (uint32_t i = 0; i < choices; i++) count[expert_of(job->step, i)]++;
+    for (uint32_t i = 0; i < choices; i++)
+        if (expert_of(job->step, i) != CARD_NO_EXPERT) count[expert_of(job->step, i)]++;
     uint32_t in_use = 0, at = 0;
     for (uint32_t e = 0; e < d->param[1]; e++) {
         if (count[e] == 0) continue;
@@ -282,7 +283,8 @@ static uint32_t group_by_expert(struct expert_job *job, uint32_t *scratch)
         count[e] = at - count[e]; /* from here: where its next row goes */
     }
     job->start[in_use] = at;
-    for (uint32_t i = 0; i < choices; i++) job->order[count[expert_of(job->step, i)]++] = i;
+    for (uint32_t i = 0; i < choices; i++)
+        if (expert_of(job->step, i) != CARD_NO_EXPERT) job->order[count[expert_of(job->step, i)]++] = i;
     return in_use;
 }
 
@@ -312,6 +314,7 @@ void sim_expert_matmul(struct pool *pool, const struct sim_step *step, void *scr
         .tiles = tiles_of(d),
     };
     uint32_t in_use = group_by_expert(&job, scratch);
+    if (in_use == 0) return;
     uint64_t work = (uint64_t)CARD_TILE_ROWS * d->cols * (d->tokens * d->param[0] / in_use);
     pool_run(pool, in_use * job.tiles, sim_grain(work), expert_part, &job);
 }

@@ -21,12 +21,12 @@ static void print_result(const char *out, const struct model_conversion *convers
     if (stat(out, &about) == 0)
         printf("%s: %.1f MiB, packed in %.1f s\n", out, (double)about.st_size / (1 << 20), seconds);
     if (conversion->n_tensors == 0) return;
-    printf("%u matrices of F32, F16 or BF16 became INT8: relative error %.1e (worst: %s, %.1e)\n",
+    printf("%u matrices have no exact card format and were rounded: relative error %.1e (worst: %s, %.1e)\n",
            conversion->n_tensors, conversion->relative_rms_error, conversion->worst_name,
            conversion->worst_relative_rms_error);
 }
 
-static int pack(const char *path, const char *out, unsigned threads, bool quiet, struct error *err)
+static int pack(const char *path, const char *out, unsigned threads, bool quiet, bool exact_formats, struct error *err)
 {
     struct model *model;
     struct model_conversion conversion;
@@ -34,7 +34,10 @@ static int pack(const char *path, const char *out, unsigned threads, bool quiet,
     int status = model_open(path, &model, err);
     if (status < 0) return status;
     const char *slash = path ? strrchr(path, '/') : NULL;
-    const struct pack_request request = {slash ? slash + 1 : path ? path : SLC_DEMO_NAME, out, threads, quiet};
+    const struct pack_request request = {slash  ? slash + 1
+                                         : path ? path
+                                                : SLC_DEMO_NAME,
+                                         out, threads, quiet, exact_formats};
     status = pack_model(model, &request, &conversion, err);
     model_close(model);
     if (status < 0) return status;
@@ -45,9 +48,10 @@ static int pack(const char *path, const char *out, unsigned threads, bool quiet,
 static int run(const struct command *self, int argc, char **argv)
 {
     uint32_t threads = 0;
-    bool quiet = false;
+    bool quiet = false, exact_formats = false;
     const struct option table[] = {
         {"threads", 't', OPTION_U32, &threads, "N", "threads that pack (default: one per core)", 1, 64},
+        {"exact-formats", 0, OPTION_FLAG, &exact_formats, NULL, "refuse a matrix whose values the card rounds", 0, 0},
         {"quiet", 'q', OPTION_FLAG, &quiet, NULL, "no progress bar and no summary", 0, 0},
         {0},
     };
@@ -60,12 +64,12 @@ static int run(const struct command *self, int argc, char **argv)
     if (strcmp(out, "-") == 0) return usage_error(self, "OUT must be a file");
     if (path && same_file(path, out)) return usage_error(self, "%s: MODEL and OUT are the same file", out);
     struct error err = {0};
-    return pack(path, out, threads, quiet, &err) < 0 ? failure("pack: %s", err.text) : EXIT_DONE;
+    return pack(path, out, threads, quiet, exact_formats, &err) < 0 ? failure("pack: %s", err.text) : EXIT_DONE;
 }
 
 const struct command command_pack = {
     .name = "pack",
-    .synopsis = "[MODEL] OUT [--threads N] [--quiet]",
+    .synopsis = "[MODEL] OUT [--threads N] [--exact-formats] [--quiet]",
     .summary = "write a packed file (.slc), which every command opens at once instead of MODEL",
     .details = "OUT holds the weights as they lie in card memory, each with its hash, and all of MODEL's metadata. It "
                "appears\nwhen it is whole; what is under that name is replaced then.",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/cli/inspect.h"
 #include "host/cli/print_text.h"
+#include "host/model/pack_measure.h"
 #include "kernels/abi/card_program.h"
 
 #include <inttypes.h>
@@ -229,6 +230,19 @@ static void print_metadata(const struct inspection *inspection)
     }
 }
 
+/* The card's format for a matrix, and what rounding to it costs. */
+static void print_measure(const struct gguf_tensor *tensor)
+{
+    struct pack_measure measure;
+    pack_measure(tensor, &measure);
+    if (measure.format == 0) return;
+    printf("  %-8s", packed_format_name(measure.format));
+    if (measure.relative_error > 0)
+        printf(" off by %.1e", measure.relative_error);
+    else
+        printf(" exact");
+}
+
 static void print_tensors(const struct inspection *inspection)
 {
     printf("\ntensors (%zu)\n", gguf_n_tensors(inspection->file));
@@ -239,8 +253,10 @@ static void print_tensors(const struct inspection *inspection)
         for (unsigned d = 0; d < tensor->n_dimensions; d++)
             used +=
                 (size_t)snprintf(shape + used, sizeof shape - used, "%s%" PRIu64, d ? " x " : "", tensor->dimension[d]);
-        printf("  %-44.*s %-8s %-24s %14" PRIu64 "\n", (int)tensor->name.length, tensor->name.bytes,
+        printf("  %-44.*s %-8s %-24s %14" PRIu64, (int)tensor->name.length, tensor->name.bytes,
                gguf_tensor_type_name(tensor->type), shape, tensor->n_bytes);
+        print_measure(tensor);
+        putchar('\n');
     }
 }
 

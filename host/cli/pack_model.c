@@ -53,7 +53,10 @@ int pack_model(const struct model *model, const struct pack_request *request, st
     if (!job.started) (void)run_hash(&job);
     progress_start(&progress, request->out, request->quiet);
     const struct slc_write_options options = {
-        .load = {.progress = progress_update, .progress_context = &progress, .threads = request->threads},
+        .load = {.progress = progress_update,
+                 .progress_context = &progress,
+                 .threads = request->threads,
+                 .exact_formats = request->exact_formats},
         .source_name = request->source_name,
         .source_hash = hash_of_source,
         .context = &job,
@@ -94,7 +97,7 @@ static int pack_into(const char *path, const char *out, unsigned threads, bool q
     char *real = realpath(path, NULL);
     int status = model_open(path, &model, err);
     if (status == 0) {
-        const struct pack_request request = {real ? real : path, out, threads, quiet};
+        const struct pack_request request = {real ? real : path, out, threads, quiet, false};
         status = pack_model(model, &request, &conversion, err);
         model_close(model);
     }

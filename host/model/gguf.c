@@ -155,6 +155,14 @@ void gguf_forget(const struct gguf *file, const uint8_t *bytes, size_t n_bytes)
     if (map) map_file_forget(map, bytes, n_bytes);
 }
 
+int gguf_check(const struct gguf *file, struct error *err)
+{
+    int result = 0;
+    for (unsigned i = 0; i < file->n_parts && result == 0; i++)
+        result = map_file_check(&file->parts[i].map, file->parts[i].name, err);
+    return result;
+}
+
 void gguf_close(struct gguf *file)
 {
     if (!file) return;

@@ -181,6 +181,9 @@ void gguf_set_data(struct gguf *file, const struct gguf_tensor *tensor, const ui
  */
 void gguf_forget(const struct gguf *file, const uint8_t *bytes, size_t n_bytes);
 
+/* 0, or ERROR_IO that names a file of which something was gone when it was read: somebody made it shorter. From any thread. */
+int gguf_check(const struct gguf *file, struct error *err);
+
 /* Which way the error of a failed open names; GGUF_NO_ERROR if err is of another kind. */
 enum gguf_error gguf_error_of(const struct error *err);
 const char *gguf_error_name(enum gguf_error error); /* "GGUF_TENSOR_OVERRUN"; static storage */
@@ -238,7 +241,10 @@ const char *gguf_tensor_type_name(unsigned type);
 unsigned gguf_block_elements(enum gguf_tensor_type type);
 unsigned gguf_block_bytes(enum gguf_tensor_type type);
 bool gguf_type_supported(enum gguf_tensor_type type); /* gguf_decode knows it */
-#define GGUF_SUPPORTED_TYPES "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, MXFP4" /* for messages */
+/* For messages. */
+#define GGUF_SUPPORTED_TYPES                                                                                           \
+    "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Q8_K, IQ2_XXS, IQ2_XS, IQ3_XXS, "     \
+    "IQ1_S, IQ4_NL, IQ3_S, IQ2_S, IQ4_XS, IQ1_M, TQ1_0, TQ2_0, MXFP4, NVFP4"
 
 /*
  * Decodes n_elements (a multiple of the block's) from blocks at bytes (any alignment) into float32, exactly as the
@@ -249,7 +255,7 @@ void gguf_decode(enum gguf_tensor_type type, const uint8_t *bytes, size_t n_elem
 
 /*
  * Whether a scale in these blocks is a NaN that decoding does not show: MXFP4's exponent 255, which gguf-py takes for
- * 2^127. No model has it; who loads weights refuses it.
+ * 2^127, and NVFP4's 0x7f, which it takes for zero. No model has them; who loads weights refuses them.
  */
 bool gguf_has_nan_scale(enum gguf_tensor_type type, const uint8_t *bytes, size_t n_elements);
 

@@ -93,6 +93,31 @@ int loaded_model_check_packed(const struct gguf_tensor *tensor, const struct pac
                                         : "has weights too large for INT8 with half-precision scales");
 }
 
+int loaded_model_check_exact(const struct tensor_entry *entry, const struct pack_result *packed, struct error *err)
+{
+    const struct gguf_tensor *tensor = entry->tensor;
+    bool unknown = entry->packed != NULL && pack_rounds(tensor->type, entry->packed->format);
+    double relative = packed->value_squares > 0 ? sqrt(packed->error_squares / packed->value_squares) : 1;
+    if (unknown)
+        return error_set(err, ERROR_UNSUPPORTED,
+                         "tensor %.*s: type %s may have been rounded when it was packed, which exact formats do not "
+                         "allow: open the model that was packed",
+                         (int)tensor->name.length, tensor->name.bytes, gguf_tensor_type_name(tensor->type));
+    if (packed->error_squares > 0)
+        return error_set(err, ERROR_UNSUPPORTED,
+                         "tensor %.*s: no format of the card keeps the values of type %s (relative error %.1e), which "
+                         "exact formats do not allow",
+                         (int)tensor->name.length, tensor->name.bytes, gguf_tensor_type_name(tensor->type), relative);
+    return 0;
+}
+
+static int check_tensor(const struct tensor_entry *entry, const struct pack_result *packed, bool exact,
+                        struct error *err)
+{
+    int result = loaded_model_check_packed(entry->tensor, packed, err);
+    return result == 0 && exact ? loaded_model_check_exact(entry, packed, err) : result;
+}
+
 /* Matrices [first, first + n) of a tensor. */
 static struct pack_source source_of(const struct tensor_entry *entry, uint32_t first, uint32_t n)
 {
@@ -107,7 +132,7 @@ static struct pack_source source_of(const struct tensor_entry *entry, uint32_t f
 }
 
 /* What packing saw of the matrices that were uploaded: of experts, or of the others. */
-static int check_matrices(struct loaded_model *loaded, bool experts, struct error *err)
+static int check_matrices(struct loaded_model *loaded, bool experts, bool exact_formats, struct error *err)
 {
     for (size_t i = 0; i < loaded->model->table.n_entries; i++) {
         const struct tensor_entry *entry = &loaded->model->table.entries[i];
@@ -115,9 +140,9 @@ static int check_matrices(struct loaded_model *loaded, bool experts, struct erro
             experts != (tensor_role_kind(tensor_table_role(i)) == TENSOR_KIND_EXPERTS))
             continue;
         int result = loaded_model_check_packed(entry->tensor, &loaded->packed[i], err);
+        if (result == 0 && exact_formats) result = loaded_model_check_exact(entry, &loaded->packed[i], err);
         if (result < 0) return result;
-        if (entry->packed == NULL && pack_rounds(entry->tensor->type, loaded->weights[i].format))
-            count_conversion(loaded, i);
+        if (loaded->packed[i].error_squares > 0) count_conversion(loaded, i);
     }
     return 0;
 }
@@ -131,7 +156,7 @@ int loaded_model_upload(struct loaded_model *loaded, struct upload *upload, size
     struct upload_target target = {.address = dst, .format = weight->format, .banks = weight->banks};
     int result = upload_matrix(upload, &source, &target, n * (entry->tensor->n_bytes / entry->experts),
                                &loaded->packed[index], err);
-    return result < 0 ? result : loaded_model_check_packed(entry->tensor, &loaded->packed[index], err);
+    return result < 0 ? result : check_tensor(entry, &loaded->packed[index], upload->exact_formats, err);
 }
 
 int loaded_model_pack(struct loaded_model *loaded, struct upload *upload, size_t index, uint32_t first,
@@ -143,7 +168,7 @@ int loaded_model_pack(struct loaded_model *loaded, struct upload *upload, size_t
     if (result == 0)
         result = upload_stream(upload, &source, loaded->weights[index].format, entry->tensor->n_bytes / entry->experts,
                                sink, context, &loaded->packed[index], err);
-    return result < 0 ? result : loaded_model_check_packed(entry->tensor, &loaded->packed[index], err);
+    return result < 0 ? result : check_tensor(entry, &loaded->packed[index], upload->exact_formats, err);
 }
 
 void loaded_model_verify(struct loaded_model *loaded, struct upload *upload, size_t index)
@@ -398,8 +423,9 @@ static int load_all(struct loaded_model *loaded, const struct expert_pool_needs 
     if (result == 0) result = load_experts(loaded, placement, small, upload, err);
     if (result == 0 && needs != NULL) result = expert_pool_open(loaded, needs, expert_slots, upload, err);
     if (result == 0) result = upload_finish(upload, err);
-    if (result == 0) result = check_matrices(loaded, false, err); /* in the order in which they were packed */
-    if (result == 0) result = check_matrices(loaded, true, err);
+    if (result == 0)
+        result = check_matrices(loaded, false, upload->exact_formats, err); /* in the order in which they were packed */
+    if (result == 0) result = check_matrices(loaded, true, upload->exact_formats, err);
     if (result < 0) return result;
     card_event done;
     result = card_write(loaded->card, small->address, small->bytes, small->size, NULL, 0, &done, err);
@@ -464,8 +490,10 @@ int model_load(const struct model *model, struct card *card, const struct model_
         result = expert_pool_measure(model, &info, options->expert_piece_bytes, &needs, err);
     }
     if (result == 0) loaded->expert_limit_us = options != NULL ? options->expert_limit_us : 0;
+    if (result == 0) loaded->plans_guesses = expert_slots > 0 && options->plans_guesses;
     if (result == 0)
         result = load_all(loaded, expert_slots > 0 ? &needs : NULL, expert_slots, &placement, &upload, &small, err);
+    if (model_check(model, NULL) < 0) result = model_check(model, err); /* what was read of it is not what is wrong */
     if (result == 0 && loaded->fill != NULL) slc_fill_start(loaded->fill);
     upload_close(&upload);
     placement_close(&placement);

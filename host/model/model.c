@@ -102,6 +102,7 @@ static int model_of_file(struct gguf *file, struct slc *packed, const char *name
     model->packed = packed;
     set_name(model, packed != NULL && slc_source_name(packed)[0] ? slc_source_name(packed) : name);
     int result = model_read(model, err);
+    if (model_check(model, NULL) < 0) result = model_check(model, err); /* what was read is not what is wrong */
     if (result < 0) {
         model_close(model);
         return with_name(name, err, result);
@@ -169,6 +170,11 @@ void model_embed(const struct model *model, uint32_t token, float *out)
     size_t row_bytes =
         (size_t)(model->config.d_model / gguf_block_elements(table->type)) * gguf_block_bytes(table->type);
     gguf_decode(table->type, table->data + token * row_bytes, model->config.d_model, out);
+}
+
+int model_check(const struct model *model, struct error *err)
+{
+    return model->packed != NULL ? slc_check(model->packed, err) : gguf_check(model->file, err);
 }
 
 void model_forget(const struct model *model, const uint8_t *bytes, size_t n_bytes)

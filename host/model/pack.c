@@ -7,6 +7,8 @@
 
 #include "host/base/bytes.h"
 #include "host/base/vector_clones.h"
+#include "host/model/gguf_iq4.h"
+#include "host/model/pack_integers.h"
 #include "host/model/unpack.h"
 #include "kernels/abi/card_math.h"
 
@@ -124,6 +126,18 @@ static bool cell_q5_1(const uint8_t *source, unsigned n_groups, uint8_t *block, 
         bad |= put_half(source + 2, block + 64 + 32 * g, row);
         five_bit_values(source + 4, source + 8, false, values);
         put_bytes(values, block + 128 + BYTE_GROUP_BYTES * g, row);
+    }
+    return bad;
+}
+
+static bool cell_iq4_nl(const uint8_t *source, unsigned n_groups, uint8_t *block, unsigned row)
+{
+    bool bad = false;
+    for (unsigned g = 0; g < n_groups; g++, source += 18) {
+        int8_t values[CARD_GROUP_COLS];
+        bad |= put_half(source, block + 32 * g, row);
+        gguf_iq4_values(source + 2, values);
+        put_bytes((const uint8_t *)values, block + 64 + BYTE_GROUP_BYTES * g, row);
     }
     return bad;
 }
@@ -350,18 +364,28 @@ static const struct {
     [GGUF_Q5_K] = {cell_q5_k, CARD_FORMAT_Q5_K}, [GGUF_Q6_K] = {cell_q6_k, CARD_FORMAT_Q6_K},
     [GGUF_F32] = {NULL, CARD_FORMAT_INT8},       [GGUF_F16] = {NULL, CARD_FORMAT_INT8},
     [GGUF_BF16] = {NULL, CARD_FORMAT_INT8},      [GGUF_MXFP4] = {cell_mxfp4, CARD_FORMAT_MXFP4},
+    [GGUF_Q2_K] = {NULL, CARD_FORMAT_INT8},      [GGUF_IQ4_NL] = {cell_iq4_nl, CARD_FORMAT_INT8},
 };
 
-static bool is_float(enum gguf_tensor_type type) { return type == GGUF_F32 || type == GGUF_F16 || type == GGUF_BF16; }
+/* Values that no card format has: decoded, and rounded as floats are. */
+static bool is_rounded(enum gguf_tensor_type type)
+{
+    return type == GGUF_F32 || type == GGUF_F16 || type == GGUF_BF16 || type == GGUF_Q2_K;
+}
 
 unsigned pack_format(enum gguf_tensor_type type, uint32_t weight_formats)
 {
     if (!gguf_type_supported(type)) return 0;
-    if (weight_formats >> types[type].format & 1u) return types[type].format;
+    unsigned format = pack_integers_format(type) != 0 ? pack_integers_format(type) : types[type].format;
+    if (weight_formats >> format & 1u) return format;
     return weight_formats >> CARD_FORMAT_F32 & 1u ? CARD_FORMAT_F32 : 0;
 }
 
-bool pack_rounds(enum gguf_tensor_type type, unsigned format) { return is_float(type) && format != CARD_FORMAT_F32; }
+bool pack_rounds(enum gguf_tensor_type type, unsigned format)
+{
+    bool kept = type == GGUF_TQ1_0 || type == GGUF_TQ2_0 || type == GGUF_Q3_K || type == GGUF_IQ3_S;
+    return format != CARD_FORMAT_F32 && (is_rounded(type) || (pack_integers_format(type) != 0 && !kept));
+}
 
 uint32_t pack_n_pieces(uint32_t rows) { return rows / CARD_TILE_ROWS + (rows % CARD_TILE_ROWS != 0); }
 
@@ -412,22 +436,26 @@ VECTOR_CLONES
 static void round_tile(const struct pack_source *source, const uint8_t *rows, unsigned n_rows, uint8_t *out,
                        struct pack_result *result)
 {
-    const size_t stride = pack_row_bytes(source), element = gguf_block_bytes(source->type);
-    const size_t block_bytes = card_block_bytes(CARD_FORMAT_INT8), bytes = ROUND_COLS * element;
+    const size_t stride = pack_row_bytes(source), block_bytes = card_block_bytes(CARD_FORMAT_INT8);
+    const size_t bytes = ROUND_COLS / gguf_block_elements(source->type) * gguf_block_bytes(source->type);
     struct pack_result seen = *result;
     struct rounding rounding = {0};
+    bool nan_scale = false;
     for (uint32_t c = 0; c < source->cols; c += ROUND_COLS, out += ROUND_COLS / 64 * block_bytes) {
         uint32_t count = source->cols - c < ROUND_COLS ? source->cols - c : ROUND_COLS;
         for (unsigned r = 0; r < n_rows; r++) {
             const uint8_t *row = rows + r * stride;
             float values[ROUND_COLS];
-            prefetch_row(row, c * element + bytes, bytes, stride);
-            gguf_decode(source->type, row + c * element, count, values);
+            size_t at = c / ROUND_COLS * bytes;
+            prefetch_row(row, at + bytes, bytes, stride);
+            gguf_decode(source->type, row + at, count, values);
+            nan_scale |= gguf_has_nan_scale(source->type, row + at, count);
             for (uint32_t i = count; i < ROUND_COLS; i++) values[i] = 0.0f;
             round_row(values, (count + 63) / 64, out, r, &rounding, &seen);
         }
     }
     add_rounding(&rounding, &seen);
+    seen.not_finite |= nan_scale;
     *result = seen;
 }
 
@@ -485,8 +513,10 @@ void pack_pieces(const struct pack_source *source, unsigned format, uint32_t fir
         unsigned n_rows = source->rows - row < CARD_TILE_ROWS ? source->rows - row : CARD_TILE_ROWS;
         const uint8_t *rows = source->data + row * pack_row_bytes(source);
         if (padded_cols || n_rows < CARD_TILE_ROWS) memset(out, 0, tile_bytes);
-        if (is_float(source->type))
+        if (is_rounded(source->type))
             round_tile(source, rows, n_rows, out, result);
+        else if (pack_integers_format(source->type) != 0)
+            pack_integers_tile(source, rows, n_rows, out, result);
         else
             move_tile(source, format, rows, n_rows, out, result);
     }

@@ -44,6 +44,7 @@ struct planner {
     card_addr positions;           /* u32[n_tokens][top_k]: what the last indexer chose */
     struct activations wanted;     /* [n_logit_rows][d_model], for the rows whose logits are wanted */
     struct activations logits;     /* [n_logit_rows][n_vocab], set by planner_head */
+    struct activations residual;   /* the hidden state at the layer's FFN or experts */
 
     /* The arena: a stack. */
     card_addr arena;

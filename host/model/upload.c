@@ -54,6 +54,7 @@ int upload_open(struct upload *upload, struct card *card, const struct model_loa
     if (upload->buffer_bytes < info.n_banks * BANK_BYTES) upload->buffer_bytes = info.n_banks * BANK_BYTES;
     if (options != NULL) {
         upload->threads = options->threads;
+        upload->exact_formats = options->exact_formats;
         upload->progress = options->progress;
         upload->progress_context = options->progress_context;
     }

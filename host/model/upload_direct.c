@@ -129,7 +129,8 @@ static bool pack_next(struct upload_direct *direct)
     if (i >= direct->n_units) return false;
     struct unit *unit = &direct->units[i];
     pack_unit(direct->upload, &direct->orders[unit->order], unit);
-    if (unit->result.not_finite || unit->result.too_large) atomic_store(&direct->next, direct->n_units);
+    bool refused = direct->upload->exact_formats && unit->result.error_squares > 0;
+    if (unit->result.not_finite || unit->result.too_large || refused) atomic_store(&direct->next, direct->n_units);
     return true;
 }
 
