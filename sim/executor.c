@@ -29,7 +29,7 @@ static const struct {
 } operations[CARD_OPCODE_END] = {
     [CARD_OP_NORM] = {.run = sim_norm},
     [CARD_OP_QUANTIZE] = {.run = sim_quantize},
-    [CARD_OP_MATMUL] = {.run = sim_matmul},
+    [CARD_OP_MATMUL] = {.run = sim_matmul, .scratch = sim_matmul_scratch},
     [CARD_OP_ROPE] = {.run = sim_rope},
     [CARD_OP_KV_WRITE] = {.run = sim_kv_write},
     [CARD_OP_ATTENTION] = {.run = sim_attention, .scratch = sim_attention_scratch},
