@@ -21,6 +21,16 @@ static uint64_t now_us(void)
     return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
 }
 
+/* Who brings the expert may need this core: yielding is not enough where others of another priority are at work. */
+static void give_way(uint64_t waited_us)
+{
+    const struct timespec moment = {.tv_nsec = 20000};
+    if (waited_us < 200)
+        sched_yield();
+    else
+        nanosleep(&moment, NULL);
+}
+
 /* What an AWAIT waits for. */
 struct wait {
     const struct card_choice *choices;
@@ -43,7 +53,7 @@ static int stay(const struct wait *wait, uint32_t expert, struct error *err)
     const bool late = waited >= wait->limit;
     if (wait->agent->missing && wait->agent->missing(wait->agent->context, expert, late, err)) return ERROR_CARD;
     if (late) return error_set(err, ERROR_CARD, "expert %u: no slot after %" PRIu64 " microseconds", expert, waited);
-    sched_yield();
+    give_way(waited);
     return 0;
 }
 

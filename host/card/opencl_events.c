@@ -123,7 +123,7 @@ static void look_at_await(struct opencl_card *card, struct opencl_record *record
 {
     const struct card_descriptor *d = &record->program[record->next];
     const uint64_t now = now_us();
-    struct opencl_look look = {0};
+    struct card_look look = {0};
     if (record->await_until_us == 0) record->await_until_us = now + d->param[2];
     int rc = opencl_answer(card, record, &record->failure);
     if (!rc) rc = opencl_look_at_slots(card, record, &look, &record->failure);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copies and programs as commands. A program is cut where it is too long for one run, and at AWAIT, where the host looks. */
 #include "host/base/memory.h"
+#include "host/card/card_await.h"
 #include "host/card/xrt_card.h"
 #include "kernels/abi/card_operands.h"
 
@@ -174,45 +175,49 @@ static int answer(struct xrt_card *card, const struct card_order *order, const s
     return rc;
 }
 
-/* The first chosen expert without a slot; CARD_NO_SLOT if all have one. */
+static int write_table(struct xrt_card *card, const struct card_order *order, card_addr address, const void *table,
+                       size_t bytes, struct error *err)
+{
+    const struct card_order own = {.event = order->event | UINT64_C(1) << 63};
+    int rc = xrt_copy(card, &own, address, NULL, table, bytes, err);
+    return rc ? rc : xrt_wait(card, own.event, 0, err);
+}
+
 static int look_at_slots(struct xrt_card *card, const struct card_order *order, const struct card_descriptor *d,
-                         uint64_t *missing, struct error *err)
+                         struct card_look *look, struct error *err)
 {
     const size_t n = (size_t)d->tokens * d->param[0];
     void *choices = NULL, *slots = NULL;
-    *missing = CARD_NO_SLOT;
-    int rc = read_table(card, order, d->aux, n * sizeof(struct card_choice), &choices, err);
+    struct card_choice *sorted = memory_array(2 * n, sizeof *sorted);
+    int rc = sorted ? 0 : error_set(err, ERROR_NO_MEMORY, "XRT: no memory for the choices of AWAIT");
+    if (!rc) rc = read_table(card, order, d->aux, n * sizeof(struct card_choice), &choices, err);
     if (!rc) rc = read_table(card, order, d->weight, d->param[1] * sizeof(card_addr), &slots, err);
-    for (size_t i = 0; i < n && !rc && *missing == CARD_NO_SLOT; i++) {
-        const uint32_t expert = ((const struct card_choice *)choices)[i].expert;
-        if (expert >= d->param[1])
-            rc = error_set(err, ERROR_CARD, "choice %zu: expert %u, the slot table has %u", i, expert, d->param[1]);
-        else if (((const card_addr *)slots)[expert] == CARD_NO_SLOT)
-            *missing = expert;
-    }
+    if (!rc) rc = card_await_look(d, choices, slots, sorted, look, err);
+    if (!rc && look->goes_on && d->flags & CARD_FLAG_PER_CHOICE)
+        rc = write_table(card, order, d->dst, sorted, 2 * n * sizeof *sorted, err);
     free(choices);
     free(slots);
+    free(sorted);
     return rc;
 }
 
 static int await(struct xrt_card *card, const struct card_order *order, const struct card_descriptor *d,
-                 struct error *err)
+                 struct card_look *look, struct error *err)
 {
     const uint64_t start = xrt_now_us();
     for (;;) {
-        uint64_t missing;
-        int rc = look_at_slots(card, order, d, &missing, err);
-        if (rc || missing == CARD_NO_SLOT) return rc;
+        int rc = look_at_slots(card, order, d, look, err);
+        if (rc || look->goes_on) return rc;
         const uint64_t waited = xrt_now_us() - start;
         const bool late = waited >= d->param[2];
         pthread_mutex_unlock(&card->lock);
-        if (card->agent.missing) rc = card->agent.missing(card->agent.context, (uint32_t)missing, late, err);
+        if (card->agent.missing) rc = card->agent.missing(card->agent.context, (uint32_t)look->missing, late, err);
         if (!rc) sched_yield();
         pthread_mutex_lock(&card->lock);
         if (rc) return ERROR_CARD;
         if (late)
-            return error_set(err, ERROR_CARD, "expert %" PRIu64 ": no slot after %" PRIu64 " microseconds", missing,
-                             waited);
+            return error_set(err, ERROR_CARD, "expert %" PRIu64 ": no slot after %" PRIu64 " microseconds",
+                             look->missing, waited);
     }
 }
 
@@ -239,10 +244,11 @@ static int submit_in_parts(struct xrt_card *card, const struct card_order *order
         if (!rc) rc = answer(card, order, program + first, end - first, err);
         first = end;
         if (rc || end == n || program[end].opcode != CARD_OP_AWAIT) continue;
-        rc = await(card, order, &program[end], err);
+        struct card_look look = {0};
+        rc = await(card, order, &program[end], &look, err);
         if (rc) error_prefix(err, "descriptor %u (%s)", end, card_opcode_name(CARD_OP_AWAIT));
         if (!rc) card->done.descriptors++;
-        first = end + 1;
+        first = end + 1 + look.passed_over;
     }
     return rc ? ERROR_CARD : 0;
 }
