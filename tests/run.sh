@@ -20,7 +20,7 @@ done
 
 need_packages $BUILD_PACKAGES libcmocka-dev curl jq ca-certificates procps python3 python3-venv clang clang-format libclang-rt-14-dev \
     ocl-icd-opencl-dev opencl-headers pocl-opencl-icd oclgrind g++ make verilator yosys \
-    gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user || exit 1
+    gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user qemu-system-x86 busybox-static || exit 1
 mkdir -p build/test-logs
 venv=build/venv
 if ! cmp -s tests/requirements.txt "$venv/installed.txt"; then
@@ -96,6 +96,7 @@ check logits-sim $python tests/models/check_logits.py $sluice --card sim
 check logits-opencl $python tests/models/same_bits.py $sluice --cards sim,opencl
 check opencl-races bash tests/opencl/races.sh build/release/tests/opencl_races
 check commands $python tests/cli/commands_test.py $sluice
+check pci-machine $python tests/qemu/pci_machine.py build/release/tests/pci_machine
 check plan $python tests/cli/plan_test.py $sluice
 check virtual-times $python tests/cli/virtual_times_test.py $sluice
 check openai-client $python tests/serve/openai_client_test.py $sluice

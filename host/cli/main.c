@@ -14,7 +14,7 @@
 static const struct command *const commands[] = {
     &command_run,      &command_serve,  &command_inspect, &command_tokenize,  &command_detokenize,
     &command_template, &command_logits, &command_eval,    &command_bench,     &command_cards,
-    &command_pack,     &command_plan,   &command_probe,   &command_bitstream,
+    &command_pack,     &command_plan,   &command_probe,   &command_bitstream, &command_doctor,
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
