@@ -18,7 +18,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-need_packages $BUILD_PACKAGES libcmocka-dev curl jq ca-certificates procps python3 python3-venv clang clang-format libclang-rt-14-dev \
+need_packages $BUILD_PACKAGES libcmocka-dev curl jq ca-certificates procps openssl python3 python3-venv clang clang-format libclang-rt-14-dev \
     ocl-icd-opencl-dev opencl-headers pocl-opencl-icd oclgrind g++ make verilator yosys \
     gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user qemu-system-x86 busybox-static || exit 1
 mkdir -p build/test-logs
@@ -80,8 +80,8 @@ export ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktra
 demo=host/model/demo/demo.gguf
 
 # Short and long forms of the same checks.
-damaged=60 fuzz_seconds=15 every=4 rtl_operands=400000
-if [ $long = yes ]; then damaged=300 fuzz_seconds=60 every=1 rtl_operands=50000000; fi
+damaged=60 schemas=40 fuzz_seconds=15 every=4 rtl_operands=400000
+if [ $long = yes ]; then damaged=300 schemas=2000 fuzz_seconds=60 every=1 rtl_operands=50000000; fi
 
 check lint $python tests/lint/lint.py
 check lint-refuses $python tests/lint/lint_test.py
@@ -100,6 +100,11 @@ check pci-machine $python tests/qemu/pci_machine.py build/release/tests/pci_mach
 check plan $python tests/cli/plan_test.py $sluice
 check virtual-times $python tests/cli/virtual_times_test.py $sluice
 check openai-client $python tests/serve/openai_client_test.py $sluice
+check structure $python tests/serve/structure_test.py $sluice --count $schemas
+check endpoints $python tests/serve/endpoints_test.py $sluice
+check unix-socket $python tests/serve/unix_socket_test.py $sluice
+check tls $python tests/serve/tls_test.py $sluice
+check keys $python tests/serve/keys_test.py $sluice
 check http-abuse-asan $python tests/serve/http_abuse_test.py $asan
 check openai-client-tsan $python tests/serve/openai_client_test.py $tsan
 check damaged-models-asan $python tests/faults/damaged_models.py $asan $demo --count $damaged

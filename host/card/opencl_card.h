@@ -86,8 +86,15 @@ int opencl_enqueue_part(struct opencl_card *card, struct opencl_record *record, 
 /* Gives the agent what the PUBLISHes before record->next have written. */
 int opencl_answer(struct opencl_card *card, struct opencl_record *record, struct error *err);
 
-/* Looks at the slot table of the AWAIT at record->next: *missing is an expert without a slot, CARD_NO_SLOT if none is. */
-int opencl_look_at_slots(struct opencl_card *card, const struct opencl_record *record, uint64_t *missing,
+/* What an AWAIT sees in its slot table. */
+struct opencl_look {
+    uint64_t missing;     /* an expert without a slot; CARD_NO_SLOT: there is none */
+    bool goes_on;         /* a PER_CHOICE has written its dst then */
+    uint32_t passed_over; /* descriptors behind it that do not run */
+};
+
+/* Looks at the slot table of the AWAIT at record->next. */
+int opencl_look_at_slots(struct opencl_card *card, const struct opencl_record *record, struct opencl_look *look,
                          struct error *err);
 
 #endif

@@ -142,24 +142,52 @@ int opencl_answer(struct opencl_card *card, struct opencl_record *record, struct
     return rc;
 }
 
-int opencl_look_at_slots(struct opencl_card *card, const struct opencl_record *record, uint64_t *missing,
+static int write_table(struct opencl_card *card, card_addr address, const void *table, size_t bytes, struct error *err)
+{
+    const cl_int status = clEnqueueWriteBuffer(card->to_card, card->machine.bank[CARD_ADDR_BANK(address)], CL_TRUE,
+                                               (size_t)CARD_ADDR_OFFSET(address), bytes, table, 0, NULL, NULL);
+    return status == CL_SUCCESS ? 0 : opencl_fail(err, "choices of AWAIT", status);
+}
+
+/* Choices with a slot, and behind them those without. The card has checked them; they may have been written since. */
+static int sort_choices(const struct card_descriptor *d, size_t n, const struct card_choice *choices,
+                        const card_addr *slots, struct card_choice *sorted, struct opencl_look *look, struct error *err)
+{
+    const struct card_choice none = {.expert = CARD_NO_EXPERT};
+    size_t asked = 0, there = 0;
+    look->missing = CARD_NO_SLOT;
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t expert = choices[i].expert;
+        sorted[i] = sorted[n + i] = none;
+        if (expert == CARD_NO_EXPERT) continue;
+        if (expert >= d->param[1])
+            return error_set(err, ERROR_CARD, "choice %zu: expert %u, the slot table has %u", i, expert, d->param[1]);
+        const bool has_slot = slots[expert] != CARD_NO_SLOT;
+        sorted[has_slot ? i : n + i] = choices[i];
+        if (!has_slot && look->missing == CARD_NO_SLOT) look->missing = expert;
+        there += has_slot;
+        asked++;
+    }
+    look->passed_over = asked == 0 ? d->param[3] : 0;
+    look->goes_on = there >= (d->flags & CARD_FLAG_PER_CHOICE ? card_await_least(asked, d->rows) : asked);
+    return 0;
+}
+
+int opencl_look_at_slots(struct opencl_card *card, const struct opencl_record *record, struct opencl_look *look,
                          struct error *err)
 {
     const struct card_descriptor *d = &record->program[record->next];
     const size_t n = (size_t)d->tokens * d->param[0];
     void *choices = NULL, *slots = NULL;
-    int rc = read_table(card, d->aux, n * sizeof(struct card_choice), &choices, err);
+    struct card_choice *sorted = memory_array(2 * n, sizeof *sorted);
+    int rc = sorted ? 0 : error_set(err, ERROR_NO_MEMORY, "opencl: no memory for the choices of AWAIT");
+    if (!rc) rc = read_table(card, d->aux, n * sizeof(struct card_choice), &choices, err);
     if (!rc) rc = read_table(card, d->weight, d->param[1] * sizeof(card_addr), &slots, err);
-    *missing = CARD_NO_SLOT;
-    for (size_t i = 0; i < n && !rc && *missing == CARD_NO_SLOT; i++) {
-        const uint32_t expert = ((const struct card_choice *)choices)[i].expert;
-        /* The card has checked the choices; they may have been written since. */
-        if (expert >= d->param[1])
-            rc = error_set(err, ERROR_CARD, "choice %zu: expert %u, the slot table has %u", i, expert, d->param[1]);
-        else if (((const card_addr *)slots)[expert] == CARD_NO_SLOT)
-            *missing = expert;
-    }
+    if (!rc) rc = sort_choices(d, n, choices, slots, sorted, look, err);
+    if (!rc && look->goes_on && d->flags & CARD_FLAG_PER_CHOICE)
+        rc = write_table(card, d->dst, sorted, 2 * n * sizeof *sorted, err);
     free(choices);
     free(slots);
+    free(sorted);
     return rc;
 }

@@ -31,7 +31,12 @@ struct answer_choice {
     const char *text;
     size_t length;
     const char *finish_reason;
+    const struct json_out *logprobs; /* of answer_put_logprobs; NULL: were not asked for */
 };
+
+/* Appends a token's object of OpenAI's logprobs.content, with a comma before all but the first. */
+void answer_put_logprobs(const struct tokenizer *tokenizer, uint32_t token, float logprob,
+                         const struct sampler_logprobs *others, struct json_out *out);
 
 void answer_whole(const struct answer_identity *identity, const struct answer_choice *choices, uint32_t n_choices,
                   const struct answer_usage *usage, struct json_out *out);
@@ -40,7 +45,7 @@ void answer_whole(const struct answer_identity *identity, const struct answer_ch
  * choice, the usage if it was asked for, and the end. */
 void answer_event_role(const struct answer_identity *identity, uint32_t index, struct json_out *out);
 void answer_event_text(const struct answer_identity *identity, uint32_t index, const char *bytes, size_t length,
-                       struct json_out *out);
+                       const struct json_out *logprobs, struct json_out *out); /* logprobs: NULL or of this text */
 void answer_event_finish(const struct answer_identity *identity, uint32_t index, const char *finish_reason,
                          struct json_out *out);
 void answer_event_usage(const struct answer_identity *identity, const struct answer_usage *usage, struct json_out *out);

@@ -3,11 +3,13 @@
 #include "host/base/memory.h"
 #include "host/serve/answer.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
 struct generations {
+    struct event_base *base;
     struct outbox *outbox;
     struct generation *first;
     struct json_out scratch; /* what is being written */
@@ -18,19 +20,23 @@ struct generation {
     struct generations *set;
     struct generation *next, *previous;
     struct connection *connection; /* NULL: the client is gone or has its answer */
+    struct key_user *user;
+    struct event *deadline; /* NULL: none */
     struct answer_identity identity;
-    bool stream;
+    bool stream, logprobs;
     uint32_t n_choices, n_started, n_ended;
     struct answer_usage usage;
-    struct json_out *texts;      /* whole answers: the text of each choice so far */
-    enum finish_reason *reasons; /* of each ended choice */
+    struct json_out *texts;       /* whole answers: the text of each choice so far */
+    struct json_out *logprobs_of; /* and its logprobs */
+    enum finish_reason *reasons;  /* of each ended choice */
     struct choice choices[REQUEST_MAX_CHOICES];
 };
 
-int generations_open(struct outbox *outbox, struct generations **out, struct error *err)
+int generations_open(struct event_base *base, struct outbox *outbox, struct generations **out, struct error *err)
 {
     *out = memory_array(1, sizeof **out);
     if (!*out) return error_set(err, ERROR_NO_MEMORY, "no memory for the server");
+    (*out)->base = base;
     (*out)->outbox = outbox;
     return 0;
 }
@@ -53,9 +59,13 @@ static void generation_free(struct generation *g)
         completion_close(g->choices[i].handle);
         choice_release(&g->choices[i]);
         if (g->texts) json_out_free(&g->texts[i]);
+        if (g->logprobs_of) json_out_free(&g->logprobs_of[i]);
     }
     free(g->texts);
+    free(g->logprobs_of);
     free(g->reasons);
+    if (g->deadline) event_free(g->deadline);
+    key_gate_leave(g->user);
     free(g);
 }
 
@@ -92,9 +102,14 @@ static int submit(struct generation *g, const struct serving_model *model, const
         .max_tokens = request->max_tokens,
         .ignore_eos = request->ignore_eos,
         .sampling = request->sampling,
+        .grammar = request->grammar,
+        .dry_breakers = request->has_dry_breakers ? request->dry_breakers : NULL,
+        .n_dry_breakers = request->n_dry_breakers,
         .stops = request->stops,
         .n_stops = request->n_stops,
         .text = outbox_text,
+        .logprobs = request->logprobs ? outbox_logprobs : NULL,
+        .n_top_logprobs = request->n_top_logprobs,
         .end = outbox_end,
     };
     uint32_t room = model->limits.context - (uint32_t)prompt->count;
@@ -105,6 +120,7 @@ static int submit(struct generation *g, const struct serving_model *model, const
         struct error err = {0};
         options.sampling.choice = i;
         options.context = &g->choices[i];
+        g->choices[i].tokenizer = model->tokenizer;
         if (completion_start(model->engine, model->tokenizer, &options, &g->choices[i].handle, &err) < 0) {
             api_error_of(&err, error);
             if (error->status == 400)
@@ -135,13 +151,16 @@ static struct generation *generation_new(struct generations *set, const char *mo
     if (!g) return NULL;
     g->set = set;
     g->stream = request->stream;
+    g->logprobs = request->logprobs;
     g->n_choices = request->n_choices;
     g->texts = memory_array(g->n_choices, sizeof *g->texts);
     g->reasons = memory_array(g->n_choices, sizeof *g->reasons);
+    g->logprobs_of = memory_array(g->n_choices, sizeof *g->logprobs_of);
     for (uint32_t i = 0; i < g->n_choices; i++)
         g->choices[i] = (struct choice){.outbox = set->outbox, .owner = g, .index = i};
-    if (!g->texts || !g->reasons || make_identity(g, model_name, request) < 0) {
+    if (!g->texts || !g->reasons || !g->logprobs_of || make_identity(g, model_name, request) < 0) {
         free(g->texts);
+        free(g->logprobs_of);
         free(g->reasons);
         free(g);
         return NULL;
@@ -159,27 +178,6 @@ static void start_stream(struct generation *g)
     for (uint32_t i = 0; i < g->n_choices; i++) answer_event_role(&g->identity, i, out);
     connection_stream_start(g->connection, "text/event-stream; charset=utf-8");
     if (!out->failed) connection_stream_write(g->connection, out->bytes, out->length);
-}
-
-int generation_start(struct generations *set, const struct serving_model *model, const char *model_name,
-                     const struct completion_request *request, const struct token_list *prompt,
-                     struct connection *connection, struct api_error *error)
-{
-    struct generation *g = generation_new(set, model_name, request);
-    if (!g) return api_error_set(error, 500, NULL, NULL, "The server has no memory for this request.");
-    if (submit(g, model, request, prompt, error) == 0) {
-        g->connection = connection;
-        connection_on_hangup(connection, on_hangup, g);
-        if (g->stream) start_stream(g);
-        return 0;
-    }
-    if (g->n_started == 0) {
-        generation_free(g);
-    } else {
-        cancel_choices(g); /* it goes when those that started have ended */
-        g->n_choices = g->n_started;
-    }
-    return -1;
 }
 
 /* ---- delivering ---- */
@@ -212,6 +210,28 @@ static void send_no_memory(struct generation *g)
     send_error(g, &error);
 }
 
+static void on_deadline(evutil_socket_t fd, short what, void *context)
+{
+    struct generation *g = context;
+    struct api_error error;
+    (void)fd;
+    (void)what;
+    if (!g->connection) return;
+    api_error_set(&error, 408, "deadline_exceeded", "timeout",
+                  "The request's time was over before its answer was whole.");
+    send_error(g, &error);
+}
+
+/* False: no memory. */
+static bool set_deadline(struct generation *g, float seconds)
+{
+    if (seconds <= 0) return true;
+    const struct timeval time = {.tv_sec = (time_t)seconds,
+                                 .tv_usec = (suseconds_t)((seconds - floorf(seconds)) * 1e6f)};
+    g->deadline = event_new(g->set->base, -1, 0, on_deadline, g);
+    return g->deadline && event_add(g->deadline, &time) == 0;
+}
+
 /* The choice ended without a finish reason that OpenAI has. */
 static void send_failure(struct generation *g, const struct post *post)
 {
@@ -230,7 +250,8 @@ static void send_whole(struct generation *g)
     struct answer_choice choices[REQUEST_MAX_CHOICES];
     struct connection *connection = g->connection;
     for (uint32_t i = 0; i < g->n_choices; i++) {
-        choices[i] = (struct answer_choice){g->texts[i].bytes, g->texts[i].length, finish_reason_name(g->reasons[i])};
+        choices[i] = (struct answer_choice){g->texts[i].bytes, g->texts[i].length, finish_reason_name(g->reasons[i]),
+                                            g->logprobs ? &g->logprobs_of[i] : NULL};
     }
     json_out_clear(out);
     answer_whole(&g->identity, choices, g->n_choices, &g->usage, out);
@@ -250,7 +271,9 @@ static void send_events(struct generation *g, uint32_t index, const struct post 
     struct json_out *out = &g->set->scratch;
     bool last = post->ended && g->n_ended == g->n_choices;
     json_out_clear(out);
-    if (post->text.length) answer_event_text(&g->identity, index, post->text.bytes, post->text.length, out);
+    if (post->text.length || post->logprobs.length)
+        answer_event_text(&g->identity, index, post->text.bytes, post->text.length,
+                          g->logprobs ? &post->logprobs : NULL, out);
     if (post->ended) answer_event_finish(&g->identity, index, finish_reason_name(post->reason), out);
     if (last && g->identity.with_usage) answer_event_usage(&g->identity, &g->usage, out);
     if (last) answer_event_done(out);
@@ -276,7 +299,7 @@ static void deliver(struct generation *g, uint32_t index, const struct post *pos
             g->usage.cached_tokens = post->usage.cached_tokens;
     }
     if (!g->connection) return;
-    if (post->text.failed) {
+    if (post->text.failed || post->logprobs.failed) {
         send_no_memory(g);
     } else if (post->ended && post->reason != FINISH_STOP && post->reason != FINISH_LENGTH) {
         send_failure(g, post);
@@ -284,12 +307,42 @@ static void deliver(struct generation *g, uint32_t index, const struct post *pos
         send_events(g, index, post);
     } else {
         json_out_raw(&g->texts[index], post->text.bytes, post->text.length);
-        if (g->texts[index].failed) {
+        if (post->logprobs.length) {
+            if (g->logprobs_of[index].length) json_out_text(&g->logprobs_of[index], ",");
+            json_out_raw(&g->logprobs_of[index], post->logprobs.bytes, post->logprobs.length);
+        }
+        if (g->texts[index].failed || g->logprobs_of[index].failed) {
             send_no_memory(g);
         } else if (g->n_ended == g->n_choices) {
             send_whole(g);
         }
     }
+}
+
+int generation_start(struct generations *set, const struct serving_model *model, const char *model_name,
+                     const struct completion_request *request, const struct token_list *prompt,
+                     struct connection *connection, struct key_user *user, struct api_error *error)
+{
+    struct generation *g = generation_new(set, model_name, request);
+    if (!g) {
+        key_gate_leave(user);
+        return api_error_set(error, 500, NULL, NULL, "The server has no memory for this request.");
+    }
+    g->user = user;
+    if (submit(g, model, request, prompt, error) == 0) {
+        g->connection = connection;
+        connection_on_hangup(connection, on_hangup, g);
+        if (g->stream) start_stream(g);
+        if (!set_deadline(g, request->timeout_seconds)) send_no_memory(g);
+        return 0;
+    }
+    if (g->n_started == 0) {
+        generation_free(g);
+    } else {
+        cancel_choices(g); /* it goes when those that started have ended */
+        g->n_choices = g->n_started;
+    }
+    return -1;
 }
 
 void generations_deliver(struct generations *set)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/serve/intake.h"
 #include "host/base/memory.h"
+#include "host/serve/request_grammar.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -66,18 +67,46 @@ static int check_model(struct intake_job *job)
                          "The model '%.100s' does not exist. This server serves '%.100s'.", model, job->model_name);
 }
 
+/* The text of the prompt's tokens: what the model reads, BOS and control tokens by their names. */
+static int make_text(struct intake_job *job)
+{
+    struct error err = {0};
+    const int status = detokenize_bytes(job->model->tokenizer, job->prompt.ids, job->prompt.count, &job->text, &err);
+    return status < 0 ? api_error_of(&err, &job->error) : 0;
+}
+
+static void take_shorter_timeout(struct intake_job *job)
+{
+    float *timeout = &job->request.timeout_seconds;
+    if (job->timeout_seconds > 0 && (*timeout <= 0 || job->timeout_seconds < *timeout)) *timeout = job->timeout_seconds;
+}
+
 void intake_run(struct intake_job *job, const char *body, size_t length)
 {
-    job->status = completion_request_parse(job->kind, body, length, &job->request, &job->error);
+    const enum intake_purpose purpose = job->purpose;
+    job->status = purpose == INTAKE_DETOKENIZE
+                      ? token_request_parse(body, length, &job->request, &job->error)
+                      : completion_request_parse(job->kind, body, length, &job->request, &job->error);
+    if (job->status == 0) take_shorter_timeout(job);
     if (job->status == 0) job->status = check_model(job);
     if (job->status == 0) job->status = make_prompt(job);
-    if (job->status == 0) job->status = check_prompt(job);
+    if (job->status == 0 && purpose == INTAKE_COMPLETE) job->status = check_prompt(job);
+    if (job->status == 0 && purpose == INTAKE_COMPLETE)
+        job->status = request_open_grammar(&job->request, job->model->engine, &job->error);
+    if (job->status == 0 && (purpose == INTAKE_RENDER || purpose == INTAKE_DETOKENIZE)) job->status = make_text(job);
+}
+
+bool intake_is_work(const char *body, size_t length)
+{
+    return length > INTAKE_SMALL_BODY || memmem(body, length, "guided_", 7) ||
+           memmem(body, length, "response_format", 15) || memmem(body, length, "grammar", 7);
 }
 
 void intake_job_clear(struct intake_job *job)
 {
     completion_request_free(&job->request);
     token_list_free(&job->prompt);
+    text_free(&job->text);
     free(job->body);
     job->body = NULL;
 }
@@ -133,6 +162,7 @@ int intake_open(struct outbox *outbox, struct intake **out, struct error *err)
     pthread_cond_init(&intake->changed, NULL);
     sigset_t all, before;
     sigfillset(&all);
+    sigdelset(&all, SIGBUS);                   /* a thread's own: host/base/map_guard.h */
     pthread_sigmask(SIG_BLOCK, &all, &before); /* signals are the loop's */
     int failed = pthread_create(&intake->thread, NULL, run, intake);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

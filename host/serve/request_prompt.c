@@ -134,7 +134,7 @@ int request_parse_messages(const json_t *root, struct completion_request *out, s
     return 0;
 }
 
-static int parse_tokens(const json_t *tokens, struct completion_request *out, struct api_error *error)
+static int parse_tokens(const char *name, const json_t *tokens, struct completion_request *out, struct api_error *error)
 {
     const json_t *token;
     size_t i;
@@ -143,14 +143,23 @@ static int parse_tokens(const json_t *tokens, struct completion_request *out, st
     out->n_prompt_tokens = json_array_size(tokens);
     json_array_foreach(tokens, i, token)
     {
-        if (!json_is_integer(token)) return field_wrong_type("prompt", "an array of token ids", token, error);
+        if (!json_is_integer(token)) return field_wrong_type(name, "an array of token ids", token, error);
         json_int_t id = json_integer_value(token);
         if (id < 0 || id > UINT32_MAX)
-            return api_error_set(error, 400, "invalid_value", "prompt", "Invalid 'prompt': %lld is no token id.",
+            return api_error_set(error, 400, "invalid_value", name, "Invalid '%s': %lld is no token id.", name,
                                  (long long)id);
         out->prompt_tokens[i] = (uint32_t)id;
     }
     return 0;
+}
+
+int request_parse_tokens(const json_t *root, const char *name, struct completion_request *out, struct api_error *error)
+{
+    const json_t *tokens = json_object_get(root, name);
+    if (!tokens)
+        return api_error_set(error, 400, "missing_required_parameter", name, "Missing required parameter: '%s'.", name);
+    if (!json_is_array(tokens)) return field_wrong_type(name, "an array of token ids", tokens, error);
+    return parse_tokens(name, tokens, out, error);
 }
 
 int request_parse_prompt(const json_t *root, struct completion_request *out, struct api_error *error)
@@ -162,11 +171,11 @@ int request_parse_prompt(const json_t *root, struct completion_request *out, str
     if (json_is_array(prompt)) {
         const json_t *first = json_array_get(prompt, 0);
         if (!first) return api_error_set(error, 400, "empty_array", "prompt", "Invalid 'prompt': the array is empty.");
-        if (json_is_integer(first)) return parse_tokens(prompt, out, error);
+        if (json_is_integer(first)) return parse_tokens("prompt", prompt, out, error);
         if (json_array_size(prompt) > 1)
             return field_unsupported("prompt", "an array of several prompts (send a request for each)", error);
         if (json_is_array(first)) {
-            if (json_array_size(first) > 0) return parse_tokens(first, out, error);
+            if (json_array_size(first) > 0) return parse_tokens("prompt", first, out, error);
             return api_error_set(error, 400, "empty_array", "prompt", "Invalid 'prompt': the array is empty.");
         }
         prompt = first;

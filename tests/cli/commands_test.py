@@ -51,7 +51,7 @@ def refused(status, *arguments, words=(), stdin=""):
 @test
 def version_names_release_abi_and_backends():
     out = done("--version").stdout
-    for word in ("sluice 0.", "revision", "card ABI 2", ".slc", "backends", "sim", "ref"):
+    for word in ("sluice 0.", "revision", "card ABI 3", ".slc", "backends", "sim", "ref"):
         assert word in out, (word, out)
 
 

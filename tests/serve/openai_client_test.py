@@ -186,10 +186,10 @@ def errors():
     refused(bad, "messages", messages=[])
     refused(bad, "messages[1].role", messages=[*QUESTION, {"role": "robot", "content": "x"}])
     refused(bad, "tools", tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}])
-    refused(bad, "response_format", response_format={"type": "json_object"})
-    refused(bad, "logprobs", logprobs=True)
-    refused(bad, "presence_penalty", presence_penalty=1)
-    refused(bad, "logit_bias", logit_bias={"5": 1})
+    refused(bad, "response_format.type", response_format={"type": "xml"})
+    refused(bad, "top_logprobs", logprobs=True, top_logprobs=21)
+    refused(bad, "presence_penalty", presence_penalty=3)
+    refused(bad, "logit_bias", logit_bias={"five": 1})
     refused(bad, "prompt", call=complete, prompt=["a", "b"])
     refused(bad, "echo", call=complete, echo=True)
     refused(bad, call=complete, prompt=[4000000000])
@@ -393,6 +393,36 @@ def busy_port_and_other_wrong_starts():
     assert start("--port", "70000")[0] == 2 and start("--no-such-option")[0] == 2
 
 
+def a_deadline_ends_the_work():
+    server = Server(BINARY, *SLOW)
+    try:
+        client = client_of(server)
+        fields = dict(model=MODEL, messages=QUESTION)
+        error = refused(openai.APIStatusError, code="deadline_exceeded", param="timeout",
+                        call=lambda: client.chat.completions.create(**fields, extra_body={"ignore_eos": True, "timeout": 0.2}))
+        assert error.status_code == 408
+        server.wait_idle(10)
+        stream = client.chat.completions.create(stream=True, **fields, extra_body={"ignore_eos": True},
+                                                extra_headers={"X-Request-Timeout": "0.3"})
+        try:
+            for _ in stream:
+                pass
+        except openai.APIError as broken:
+            assert broken.code == "deadline_exceeded", broken
+        else:
+            raise AssertionError("the stream went on after its time")
+        server.wait_idle(10)
+        assert client.chat.completions.create(max_tokens=3, extra_body={"timeout": 600}, **fields).choices
+        for wrong in ("x", "-1", "1e9", "999999"):
+            refused(openai.BadRequestError, call=lambda: client.chat.completions.create(
+                **fields, extra_headers={"X-Request-Timeout": wrong}))
+        refused(openai.BadRequestError, param="timeout",
+                call=lambda: client.chat.completions.create(**fields, extra_body={"timeout": 0}))
+        assert server.stop() == 0
+    finally:
+        server.kill()
+
+
 def configuration_file():
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "serve.ini")
@@ -430,7 +460,7 @@ if __name__ == "__main__":
                              hang_up_frees_the_sequence, hang_up_of_a_plain_request, ready_only_after_loading,
                              a_full_queue_is_429, sigterm_at_once, a_model_that_does_not_fit, sigterm_drains,
                              a_closed_terminal_drains, second_signal_cancels, busy_port_and_other_wrong_starts,
-                             configuration_file, everything_is_given_back])
+                             a_deadline_ends_the_work, configuration_file, everything_is_given_back])
     finally:
         SERVER.kill()
     sys.exit(status)
