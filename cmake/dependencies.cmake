@@ -18,6 +18,7 @@ sluice_require(JANSSON "jansson >= 2.13" libjansson-dev)
 sluice_require(SODIUM libsodium libsodium-dev)
 sluice_require(INIH inih libinih-dev)
 sluice_require(XXHASH "libxxhash >= 0.8" libxxhash-dev)
+sluice_require(PCI "libpci >= 3.5" libpci-dev)
 
 # Optional: cmocka decides whether tests are built unless SLUICE_TESTS says so.
 pkg_check_modules(CMOCKA QUIET IMPORTED_TARGET GLOBAL cmocka)

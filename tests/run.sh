@@ -21,6 +21,7 @@ done
 need_packages $BUILD_PACKAGES libcmocka-dev curl jq ca-certificates procps openssl python3 python3-venv clang clang-format libclang-rt-14-dev \
     ocl-icd-opencl-dev opencl-headers pocl-opencl-icd oclgrind g++ make verilator yosys \
     gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user libxrt-dev libxrt1 uuid-dev binutils unzip || exit 1
+if [ $long = yes ]; then need_packages qemu-system-x86 busybox-static || exit 1; fi
 mkdir -p build/test-logs
 venv=build/venv
 if ! cmp -s tests/requirements.txt "$venv/installed.txt"; then
@@ -101,6 +102,7 @@ check opencl-races bash tests/opencl/races.sh build/release/tests/opencl_races
 check xrt-card bash tests/xrt/card_tests.sh build/release $xrt_cards
 check xrt-models $python tests/xrt/emulation_test.py $sluice $xrt_models
 check commands $python tests/cli/commands_test.py $sluice
+if [ $long = yes ]; then check pci-machine $python tests/qemu/pci_machine.py build/release/tests/pci_machine; fi
 check plan $python tests/cli/plan_test.py $sluice
 check virtual-times $python tests/cli/virtual_times_test.py $sluice
 check openai-client $python tests/serve/openai_client_test.py $sluice

@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 static const struct command *const commands[] = {
-    &command_run,      &command_serve,  &command_inspect, &command_tokenize,  &command_detokenize,
-    &command_template, &command_logits, &command_eval,    &command_bench,     &command_cards,
-    &command_pack,     &command_plan,   &command_probe,   &command_bitstream, &command_keys,
+    &command_run,    &command_serve,     &command_inspect, &command_tokenize, &command_detokenize, &command_template,
+    &command_logits, &command_eval,      &command_bench,   &command_cards,    &command_pack,       &command_plan,
+    &command_probe,  &command_bitstream, &command_keys,    &command_doctor,
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
