@@ -91,6 +91,7 @@ static int serve(const struct settings *settings)
         .exact_formats = settings->session.exact_formats,
         .expert_slots = settings->session.expert_slots,
         .expert_policy = settings->session.expert_policy,
+        .expert_guess = settings->session.expert_guess,
         .card_memory_bytes = settings->session.memory_mib << 20,
         .context = settings->session.context,
         .max_sequences = settings->session.max_sequences,

@@ -144,7 +144,11 @@ static void print_overview(const struct inspection *inspection)
     const char *path = gguf_path(file);
     print_line("file", (struct gguf_string){.bytes = path, .length = strlen(path)});
     if (inspection->packed) print_packed(inspection->packed);
-    printf("%-16sGGUF version %" PRIu32 ", ", inspection->packed ? "packed from" : "format", gguf_version(file));
+    printf("%-16s", inspection->packed ? "packed from" : "format");
+    if (gguf_get_backing(file))
+        printf("safetensors folder, ");
+    else
+        printf("GGUF version %" PRIu32 ", ", gguf_version(file));
     if (gguf_n_parts(file) > 1) printf("%u parts, ", gguf_n_parts(file));
     print_bytes(gguf_file_bytes(file));
     putchar('\n');

@@ -11,6 +11,7 @@ struct pack_request {
     unsigned threads;        /* 0: one per core */
     bool quiet;              /* no progress bar */
     bool exact_formats;      /* refuse what the card would round */
+    unsigned float_format;   /* enum card_format for float matrices; 0: INT8 */
 };
 
 /* With a progress bar on stderr as when loading. conversion is what was rounded. */

@@ -29,6 +29,8 @@ int session_check(const struct command *command, const struct session_options *o
     if (options->expert_policy && !is_policy(options->expert_policy))
         return usage_error(command, "--expert-policy %s: lru, lfu, profile or adaptive expected",
                            options->expert_policy);
+    if (options->expert_guess && !experts_guess_known(options->expert_guess))
+        return usage_error(command, "--expert-guess %s: router, table, both or none expected", options->expert_guess);
     if (options->speculate && strcmp(options->speculate, "off") != 0 && !session_lookup(options))
         return usage_error(command, "--speculate %s: lookup or off expected", options->speculate);
     if (options->draft_path && options->speculate)
@@ -76,6 +78,7 @@ static int load(const struct session_options *options, bool quiet, struct sessio
         .exact_formats = options->exact_formats,
         .expert_slots = options->expert_slots,
         .expert_policy = options->expert_policy,
+        .expert_guess = options->expert_guess,
     };
     int status = experts_load(session->model, session->card, &load_options, &session->loaded, err);
     progress_end(&progress);

@@ -18,6 +18,7 @@ struct session_options {
     uint32_t context, max_sequences, chunk;
     uint32_t expert_slots;     /* 0: the rule of host/experts */
     const char *expert_policy; /* NULL: its default */
+    const char *expert_guess;  /* NULL: the same */
     uint32_t queue_limit;      /* of the engine; 0: its own */
     uint64_t memory_mib;       /* of a simulated card; 0: what its profile or the host has */
     const char *trace;         /* NULL, or where the card's timeline goes: see TRACE_OPTION_ROW */
@@ -58,6 +59,14 @@ struct session_options {
          &(o)->expert_policy,                                                                                           \
          "NAME",                                                                                                        \
          "which expert gives up its slot: lru, lfu, profile, adaptive",                                                 \
+         0,                                                                                                             \
+         0},                                                                                                            \
+        {"expert-guess",                                                                                                \
+         0,                                                                                                             \
+         OPTION_TEXT,                                                                                                   \
+         &(o)->expert_guess,                                                                                            \
+         "HOW",                                                                                                         \
+         "who guesses the next layer's experts, to bring them early: router (default), table, both, none",              \
          0,                                                                                                             \
          0},                                                                                                            \
         {"expert-slots",                                                                                                \

@@ -2,11 +2,13 @@
 #include "host/experts/stream.h"
 
 #include "host/base/memory.h"
+#include "host/experts/guesses.h"
 #include "host/experts/slot_cache.h"
 #include "host/model/expert_pool.h"
 
 #include <inttypes.h>
 #include <pthread.h>
+#include <string.h>
 
 #define LAST_MATRIX (EXPERT_POOL_MATRICES - 1) /* whose table AWAIT looks at */
 
@@ -16,18 +18,19 @@ struct expert_stream {
     struct expert_pool_shape shape;
     struct slot_cache *cache;
     struct copier *copier;
+    struct guesses *guesses; /* owned; NULL: nobody guesses */
     /* Of the publication at hand. */
     uint64_t number;
     uint64_t *seen;   /* owned; [n_experts]: the last publication that chose it */
     uint16_t *chosen; /* owned; [n_experts]: the different experts, in the order of the choices */
     uint32_t n_chosen;
     uint64_t *expected; /* owned; [n_experts]: the last publication that read it ahead, of the layer behind its own */
-    uint32_t *wanted;   /* owned; [n_experts]: those of them that have no slot */
+    uint16_t *wanted;   /* owned; [n_experts]: those to bring */
     card_addr *entries; /* owned; [n_experts]: theirs that AWAIT looks at */
     uint32_t layer;     /* of the last publication */
     uint64_t waits_ps;  /* of the card, when it came */
     bool keeps_time, is_agent;
-    pthread_mutex_t lock;            /* of the counters, which other threads read */
+    pthread_mutex_t lock;            /* of the counters and the judges, which other threads read */
     struct experts_traffic *traffic; /* owned; [n_layers] */
 };
 
@@ -48,25 +51,31 @@ static void count_wait(struct expert_stream *stream)
     stream->waits_ps = usage.waits_ps;
 }
 
-/* Sorts the choices into hits and stream->wanted, *n of them. */
-static int sort_choices(struct expert_stream *stream, uint32_t layer, const struct card_choice *choices, uint64_t n,
-                        uint32_t *n_wanted, struct error *err)
+static int check_choices(const struct expert_stream *stream, uint32_t layer, const struct card_choice *choices,
+                         uint64_t n, struct error *err)
+{
+    for (uint64_t i = 0; i < n; i++)
+        if (choices[i].expert >= stream->shape.n_experts)
+            return error_set(err, ERROR_CARD, "layer %u: expert %u was chosen, there are %u", layer, choices[i].expert,
+                             stream->shape.n_experts);
+    return 0;
+}
+
+/* Sorts the choices into hits and stream->wanted; returns how many these are. */
+static uint32_t sort_choices(struct expert_stream *stream, uint32_t layer, const struct card_choice *choices,
+                             uint64_t n)
 {
     uint32_t n_chosen = 0, misses = 0, expected = 0;
     stream->number++;
     for (uint64_t i = 0; i < n; i++) {
         const uint32_t expert = choices[i].expert;
-        if (expert >= stream->shape.n_experts)
-            return error_set(err, ERROR_CARD, "layer %u: expert %u was chosen, there are %u", layer, expert,
-                             stream->shape.n_experts);
         if (stream->seen[expert] == stream->number) continue;
         stream->seen[expert] = stream->number;
         stream->chosen[n_chosen++] = (uint16_t)expert;
         expected += stream->number > 1 && stream->expected[expert] == stream->number - 1;
-        if (slot_cache_find(stream->cache, layer, expert) == SLOT_NONE) stream->wanted[misses++] = expert;
+        if (slot_cache_find(stream->cache, layer, expert) == SLOT_NONE) stream->wanted[misses++] = (uint16_t)expert;
     }
     slot_cache_choose(stream->cache, layer, stream->chosen, n_chosen);
-    *n_wanted = misses;
     stream->n_chosen = n_chosen;
     pthread_mutex_lock(&stream->lock);
     struct experts_traffic *traffic = &stream->traffic[layer];
@@ -75,7 +84,7 @@ static int sort_choices(struct expert_stream *stream, uint32_t layer, const stru
     traffic->misses += misses;
     traffic->bytes += misses * expert_pool_bytes(stream->pool, layer);
     pthread_mutex_unlock(&stream->lock);
-    return 0;
+    return misses;
 }
 
 /* The entry that AWAIT looks at says that the expert is gone, before anything else comes to its slot. */
@@ -101,13 +110,15 @@ static int write_entries(struct expert_stream *stream, const struct copy_job *jo
     return result;
 }
 
-static int bring(struct expert_stream *stream, uint32_t layer, uint32_t expert, struct error *err)
+/* 0: *comes says whether there was a slot. */
+static int bring(struct expert_stream *stream, uint32_t layer, uint32_t expert, bool *comes, struct error *err)
 {
     const struct slot_change change = slot_cache_give(stream->cache, layer, expert);
     const struct copy_job job = {layer, expert, change.slot};
-    if (change.slot == SLOT_NONE)
-        return error_set(err, ERROR_INTERNAL, "layer %u: more experts at once than the %u slots", layer,
-                         stream->shape.n_slots);
+    *comes = change.slot != SLOT_NONE;
+    if (!*comes) return 0;
+    /* Who goes is decided without looking at what has come; but a copy to the slot must be over before it goes to another. */
+    copier_finish(stream->copier, job.slot);
     int result = evict(stream, layer, &change, err);
     if (result < 0) {
         forget(stream, job);
@@ -121,13 +132,39 @@ static int bring(struct expert_stream *stream, uint32_t layer, uint32_t expert, 
     return 0;
 }
 
-/* The layer's three tables, in one copy behind its experts. */
-static void start_tables(struct expert_stream *stream, uint32_t layer, uint32_t n)
+/* The layer's three tables, in one copy behind experts of it. */
+static void start_tables(struct expert_stream *stream, uint32_t layer, const uint16_t *experts, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
-        stream->entries[i] = expert_pool_entry(stream->pool, layer, LAST_MATRIX, stream->wanted[i]);
+        stream->entries[i] = expert_pool_entry(stream->pool, layer, LAST_MATRIX, experts[i]);
     const uint64_t bytes = (uint64_t)EXPERT_POOL_MATRICES * stream->shape.n_experts * sizeof(card_addr);
     card_stream_start(stream->card, expert_pool_entry(stream->pool, layer, 0, 0), bytes, stream->entries, n);
+}
+
+/*
+ * The first n of stream->wanted, in this order, as many as there are slots for; *n is how many. Tables come behind every
+ * TABLES_BYTES of them, so that what is there can be computed with: their copy takes as long as its set-up, 1 % of that.
+ */
+#define TABLES_BYTES (16u << 20)
+
+static int bring_all(struct expert_stream *stream, uint32_t layer, uint32_t *n, struct error *err)
+{
+    const uint64_t each = expert_pool_bytes(stream->pool, layer);
+    uint32_t brought = 0, with_tables = 0;
+    bool comes = true;
+    int result = 0;
+    while (brought < *n && result == 0) {
+        result = bring(stream, layer, stream->wanted[brought], &comes, err);
+        if (result < 0 || !comes) break;
+        brought++;
+        if ((brought - with_tables) * each < TABLES_BYTES && brought < *n) continue;
+        start_tables(stream, layer, stream->wanted + with_tables, brought - with_tables);
+        with_tables = brought;
+    }
+    if (result == 0 && with_tables < brought)
+        start_tables(stream, layer, stream->wanted + with_tables, brought - with_tables);
+    *n = brought;
+    return result;
 }
 
 /*
@@ -141,42 +178,105 @@ static bool looks_ahead(const struct expert_stream *stream, uint32_t layer)
            shape->n_slots >= 2 * shape->n_experts && stream->n_chosen * 8 >= shape->n_experts * 7;
 }
 
-static int read_ahead(struct expert_stream *stream, uint32_t layer, struct error *err)
+static void count_ahead(struct expert_stream *stream, uint32_t layer, uint32_t n)
 {
-    uint32_t n = 0;
-    for (uint32_t e = 0; e < stream->shape.n_experts; e++) {
-        if (slot_cache_find(stream->cache, layer, e) == SLOT_NONE) stream->wanted[n++] = e;
-        slot_cache_expect(stream->cache, layer, e);
-    }
-    int result = 0;
-    for (uint32_t i = 0; i < n && result == 0; i++) {
-        result = bring(stream, layer, stream->wanted[i], err);
-        stream->expected[stream->wanted[i]] = stream->number;
-    }
-    if (result < 0 || n == 0) return result;
-    start_tables(stream, layer, n);
+    for (uint32_t i = 0; i < n; i++) stream->expected[stream->wanted[i]] = stream->number;
     pthread_mutex_lock(&stream->lock);
     stream->traffic[layer].ahead += n;
     stream->traffic[layer].bytes += n * expert_pool_bytes(stream->pool, layer);
     pthread_mutex_unlock(&stream->lock);
-    return 0;
+}
+
+static int read_ahead(struct expert_stream *stream, uint32_t layer, struct error *err)
+{
+    uint32_t n = 0;
+    for (uint32_t e = 0; e < stream->shape.n_experts; e++) {
+        if (slot_cache_find(stream->cache, layer, e) == SLOT_NONE) stream->wanted[n++] = (uint16_t)e;
+        slot_cache_expect(stream->cache, layer, e);
+    }
+    int result = bring_all(stream, layer, &n, err);
+    count_ahead(stream, layer, n);
+    return result;
+}
+
+/* ---- guesses ---- */
+
+static bool has_slot(const void *context, uint32_t layer, uint32_t expert)
+{
+    const struct expert_stream *stream = context;
+    return slot_cache_find(stream->cache, layer, expert) != SLOT_NONE;
+}
+
+/* Those of stream->wanted, which stay until they are chosen or were guessed wrong. */
+static int bring_guesses(struct expert_stream *stream, uint32_t layer, uint32_t n, struct error *err)
+{
+    for (uint32_t i = 0; i < n; i++) slot_cache_expect(stream->cache, layer, stream->wanted[i]);
+    int result = bring_all(stream, layer, &n, err);
+    count_ahead(stream, layer, n);
+    return result;
+}
+
+/* The router of this layer, the next one, ran ahead. What it names and is there stays, too. */
+static int guessed(struct expert_stream *stream, uint32_t layer, const struct card_choice *choices, uint32_t n_tokens,
+                   struct error *err)
+{
+    const struct guesses_slots slots = {has_slot, stream};
+    uint32_t n[EXPERTS_GUESSES];
+    int result = check_choices(stream, layer, choices, (uint64_t)n_tokens * stream->shape.n_used, err);
+    if (stream->guesses == NULL || result < 0) return result;
+    for (uint32_t i = 0; i < n_tokens * stream->shape.n_used; i++)
+        if (has_slot(stream, layer, choices[i].expert)) slot_cache_expect(stream->cache, layer, choices[i].expert);
+    pthread_mutex_lock(&stream->lock);
+    n[EXPERTS_GUESS_ROUTER] = guesses_of_router(stream->guesses, layer, choices, n_tokens, &slots, stream->wanted);
+    pthread_mutex_unlock(&stream->lock);
+    result = bring_guesses(stream, layer, n[EXPERTS_GUESS_ROUTER], err);
+    if (result < 0) return result;
+    pthread_mutex_lock(&stream->lock);
+    n[EXPERTS_GUESS_TABLE] = guesses_of_table(stream->guesses, layer, &slots, stream->wanted);
+    pthread_mutex_unlock(&stream->lock);
+    return bring_guesses(stream, layer, n[EXPERTS_GUESS_TABLE], err);
+}
+
+/* ---- the agent ---- */
+
+static int chosen(struct expert_stream *stream, uint32_t layer, const struct card_choice *choices, uint32_t n_tokens,
+                  struct error *err)
+{
+    const uint64_t n = (uint64_t)n_tokens * stream->shape.n_used;
+    copier_collect(stream->copier, forget, stream); /* what was read ahead, or is left of a step that failed */
+    count_wait(stream);
+    stream->layer = layer;
+    int result = check_choices(stream, layer, choices, n, err);
+    if (result < 0) return result;
+    const uint32_t n_wanted = sort_choices(stream, layer, choices, n);
+    uint32_t n_come = n_wanted;
+    if (stream->guesses != NULL) {
+        pthread_mutex_lock(&stream->lock);
+        guesses_learn(stream->guesses, layer, choices, n_tokens);
+        pthread_mutex_unlock(&stream->lock);
+    }
+    result = bring_all(stream, layer, &n_come, err);
+    if (result == 0 && n_come < n_wanted)
+        return error_set(err, ERROR_INTERNAL, "layer %u: more experts at once than the %u slots", layer,
+                         stream->shape.n_slots);
+    return result == 0 && looks_ahead(stream, layer) ? read_ahead(stream, layer + 1, err) : result;
 }
 
 static int published(void *context, const struct card_descriptor *publish, const struct card_choice *choices,
                      struct error *err)
 {
     struct expert_stream *stream = context;
-    const uint32_t layer = publish->param[0] - 1;
-    uint32_t n_wanted = 0;
-    if (layer >= stream->shape.n_layers)
-        return error_set(err, ERROR_INTERNAL, "a publication of layer %u of %u", layer, stream->shape.n_layers);
-    copier_settle(stream->copier, forget, stream); /* what was read ahead, or is left of a step that failed */
-    count_wait(stream);
-    stream->layer = layer;
-    int result = sort_choices(stream, layer, choices, (uint64_t)publish->tokens * publish->rows, &n_wanted, err);
-    for (uint32_t i = 0; i < n_wanted && result == 0; i++) result = bring(stream, layer, stream->wanted[i], err);
-    if (result == 0 && n_wanted > 0) start_tables(stream, layer, n_wanted);
-    return result == 0 && looks_ahead(stream, layer) ? read_ahead(stream, layer + 1, err) : result;
+    const bool guesses = publish->param[0] & EXPERT_POOL_GUESS;
+    const uint32_t layer = (publish->param[0] & ~EXPERT_POOL_GUESS) - 1;
+    const uint32_t n_tokens = guesses ? publish->tokens / 2 : publish->tokens;
+    if (layer >= stream->shape.n_layers || publish->rows != stream->shape.n_used)
+        return error_set(err, ERROR_INTERNAL, "a publication of %u experts of layer %u of %u", publish->rows, layer,
+                         stream->shape.n_layers);
+    int result = chosen(stream, layer, choices, n_tokens, err);
+    uint32_t next = layer + 1;
+    while (next < stream->shape.n_layers && expert_pool_bytes(stream->pool, next) == 0) next++;
+    if (result < 0 || !guesses || next == stream->shape.n_layers) return result;
+    return guessed(stream, next, choices + (uint64_t)n_tokens * publish->rows, n_tokens, err);
 }
 
 static int missing(void *context, uint32_t expert, bool late, struct error *err)
@@ -193,6 +293,7 @@ static void close_stream(void *server)
     if (stream->is_agent) (void)card_set_agent(stream->card, NULL, NULL);
     copier_close(stream->copier);
     slot_cache_close(stream->cache);
+    guesses_close(stream->guesses);
     pthread_mutex_destroy(&stream->lock);
     free(stream->seen);
     free(stream->chosen);
@@ -201,6 +302,18 @@ static void close_stream(void *server)
     free(stream->entries);
     free(stream->traffic);
     free(stream);
+}
+
+static int open_guesses(struct expert_stream *stream, const char *who, struct error *err)
+{
+    const struct expert_pool_shape *shape = &stream->shape;
+    struct guesses_shape guesses = {shape->n_layers, shape->n_experts, shape->n_used, 0, {false}};
+    for (uint32_t i = 0; i < shape->n_layers; i++)
+        if (expert_pool_bytes(stream->pool, i) > guesses.expert_bytes)
+            guesses.expert_bytes = expert_pool_bytes(stream->pool, i);
+    for (unsigned s = 0; s < EXPERTS_GUESSES; s++)
+        guesses.uses[s] = strcmp(who, "both") == 0 || strcmp(who, experts_guess_name(s)) == 0;
+    return guesses_open(&guesses, &stream->guesses, err);
 }
 
 static int open_parts(struct expert_stream *stream, const struct model_load_options *options, struct error *err)
@@ -222,7 +335,8 @@ static int open_parts(struct expert_stream *stream, const struct model_load_opti
     const char *policy = options->expert_policy != NULL ? options->expert_policy : POLICY_DEFAULT;
     int result = slot_cache_open(policy, &slots, &stream->cache, err);
     if (result < 0) return result;
-    return copier_open(stream->pool, stream->card, options->expert_shuffle, &stream->copier, err);
+    result = copier_open(stream->pool, stream->card, options, &stream->copier, err);
+    return result < 0 || !options->plans_guesses ? result : open_guesses(stream, options->expert_guess, err);
 }
 
 int expert_stream_open(struct loaded_model *loaded, const struct model_load_options *options, struct error *err)
@@ -253,6 +367,18 @@ void expert_stream_count(struct expert_stream *stream, uint32_t layer, struct ex
     pthread_mutex_lock(&stream->lock);
     *traffic = stream->traffic[layer];
     pthread_mutex_unlock(&stream->lock);
+}
+
+bool expert_stream_count_guesses(struct expert_stream *stream, enum experts_guess source,
+                                 struct experts_guessed *guessed)
+{
+    if (stream->guesses == NULL) return false;
+    pthread_mutex_lock(&stream->lock);
+    const struct guess_counts counts = guesses_count(stream->guesses, source, stream->shape.n_layers);
+    pthread_mutex_unlock(&stream->lock);
+    *guessed = (struct experts_guessed){counts.right,  counts.wrong,        counts.sent,
+                                        counts.wasted, counts.wasted_bytes, counts.switched};
+    return true;
 }
 
 void expert_stream_measure(struct expert_stream *stream, struct copier_times *times)

@@ -22,6 +22,12 @@
 
 enum { EXPERT_POOL_MATRICES = 3 }; /* gate, up, down: enum expert_matrix */
 
+/*
+ * In the number of a PUBLISH, layer + 1: the second half of its rows is what the router of the next layer with experts chooses of
+ * the hidden state of this one.
+ */
+#define EXPERT_POOL_GUESS 0x80000000u
+
 struct expert_pool;
 struct loaded_model;
 struct model;

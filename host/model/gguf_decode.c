@@ -33,6 +33,7 @@
 #include "host/model/gguf_half.h"
 #include "host/model/gguf_integers.h"
 #include "host/model/gguf_iq4.h"
+#include "host/model/scaled.h"
 #include "kernels/abi/card_layout.h"
 
 static void decode_f32(const uint8_t *in, size_t n, float *out)
@@ -278,6 +279,10 @@ void gguf_decode(enum gguf_tensor_type type, const uint8_t *bytes, size_t n_elem
     case GGUF_IQ4_NL: decode_iq4_nl(bytes, n_elements, out); break;
     case GGUF_NVFP4: decode_nvfp4(bytes, n_elements, out); break;
     default:
+        if (gguf_is_scaled(type)) {
+            scaled_decode(type, bytes, n_elements, out);
+            break;
+        }
         if (gguf_has_integers(type)) {
             decode_integers(type, bytes, n_elements, out);
             break;

@@ -47,6 +47,11 @@ static const struct type_row tensor_types[GGUF_TENSOR_TYPE_END] = {
     [GGUF_MXFP4] = {"MXFP4", 32, 1 + 16, true},
     [GGUF_NVFP4] = {"NVFP4", 64, 4 + 32, true},
     [GGUF_Q1_0] = {"Q1_0", 128, 2 + 16, false},
+    [GGUF_SCALED_INT4] = {"INT4", 32, 4 + 16, true},
+    [GGUF_SCALED_INT4_ZERO] = {"INT4_ZERO", 32, 4 + 2 + 16, true},
+    [GGUF_SCALED_INT8] = {"INT8", 32, 4 + 32, true},
+    [GGUF_SCALED_INT8_ZERO] = {"INT8_ZERO", 32, 4 + 2 + 32, true},
+    [GGUF_SCALED_FP8] = {"FP8", 32, 4 + 32, true},
 };
 
 const char *gguf_tensor_type_name(unsigned type)

@@ -13,7 +13,9 @@ void pack_measure(const struct gguf_tensor *tensor, struct pack_measure *out)
 {
     *out = (struct pack_measure){0};
     uint64_t cols = tensor->dimension[0];
-    if (tensor->n_dimensions < 2 || tensor->data == NULL || tensor->n_elements == 0 || cols > UINT32_MAX) return;
+    if (tensor->n_dimensions < 2 || (tensor->data == NULL && tensor->rows == NULL) || tensor->n_elements == 0 ||
+        cols > UINT32_MAX)
+        return;
     uint64_t rows = tensor->n_elements / cols;
     unsigned format = pack_format(tensor->type, UINT32_MAX & ~(1u << CARD_FORMAT_F32));
     if (format == 0 || rows > UINT32_MAX - CARD_TILE_ROWS) return;
@@ -21,8 +23,7 @@ void pack_measure(const struct gguf_tensor *tensor, struct pack_measure *out)
         *out = (struct pack_measure){.format = format};
         return;
     }
-    struct pack_source source = {
-        .type = tensor->type, .data = tensor->data, .rows = (uint32_t)rows, .cols = (uint32_t)cols};
+    struct pack_source source = pack_source_of(tensor, (uint32_t)rows, (uint32_t)cols, 0, 1);
     struct pack_result result = {0};
     uint8_t *tile = memory_array((size_t)card_tile_bytes(format, source.cols), 1);
     if (tile == NULL) return;

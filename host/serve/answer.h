@@ -35,7 +35,12 @@ struct answer_choice {
     const char *calls; /* of a chat: tool_calls' elements as JSON; length 0: none */
     size_t calls_length;
     const char *finish_reason;
+    const struct json_out *logprobs; /* of answer_put_logprobs; NULL: were not asked for */
 };
+
+/* Appends a token's object of OpenAI's logprobs.content, with a comma before all but the first. */
+void answer_put_logprobs(const struct tokenizer *tokenizer, uint32_t token, float logprob,
+                         const struct sampler_logprobs *others, struct json_out *out);
 
 void answer_whole(const struct answer_identity *identity, const struct answer_choice *choices, uint32_t n_choices,
                   const struct answer_usage *usage, struct json_out *out);
@@ -47,7 +52,7 @@ void answer_call_head(const char *id, const char *name, size_t name_length, stru
  * choice, the usage if it was asked for, and the end. */
 void answer_event_role(const struct answer_identity *identity, uint32_t index, struct json_out *out);
 void answer_event_text(const struct answer_identity *identity, uint32_t index, const char *bytes, size_t length,
-                       struct json_out *out);
+                       const struct json_out *logprobs, struct json_out *out); /* logprobs: NULL or of this text */
 void answer_event_reasoning(const struct answer_identity *identity, uint32_t index, const char *bytes, size_t length,
                             struct json_out *out);
 void answer_event_call_start(const struct answer_identity *identity, uint32_t index, unsigned call, const char *id,

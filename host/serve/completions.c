@@ -135,7 +135,7 @@ void server_take_prompt(struct server *server, struct connection *connection, co
     int status = check_content_type(request, &error);
     if (status == 0) status = check_serving(server, &error);
     if (status == 0) status = key_gate_enter(server->keys, request, &user, &error);
-    if (status == 0 && length > INTAKE_SMALL_BODY) {
+    if (status == 0 && intake_is_work(body, length)) {
         status = send_through_intake(server, connection, &job, user, body, length, &error);
         if (status < 0) key_gate_leave(user);
     } else if (status == 0) {

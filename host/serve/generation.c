@@ -27,10 +27,11 @@ struct generation {
     struct key_user *user;
     struct event *deadline; /* NULL: none */
     struct answer_identity identity;
-    bool stream;
+    bool stream, logprobs;
     uint32_t n_choices, n_started, n_ended;
     struct answer_usage usage;
     struct json_out *texts;                        /* whole answers of completions: the text of each choice so far */
+    struct json_out *logprobs_of;                  /* whole answers: the logprobs of each choice */
     struct reading *readings[REQUEST_MAX_CHOICES]; /* of a chat's choices, else NULL */
     enum finish_reason *reasons;                   /* of each ended choice */
     struct choice choices[REQUEST_MAX_CHOICES];
@@ -63,9 +64,11 @@ static void generation_free(struct generation *g)
         completion_close(g->choices[i].handle);
         choice_release(&g->choices[i]);
         if (g->texts) json_out_free(&g->texts[i]);
+        if (g->logprobs_of) json_out_free(&g->logprobs_of[i]);
     }
     for (uint32_t i = 0; i < REQUEST_MAX_CHOICES; i++) reading_close(g->readings[i]);
     free(g->texts);
+    free(g->logprobs_of);
     free(g->reasons);
     if (g->deadline) event_free(g->deadline);
     key_gate_leave(g->user);
@@ -130,9 +133,14 @@ static int submit(struct generation *g, const struct serving_model *model, const
         .max_tokens = request->max_tokens,
         .ignore_eos = request->ignore_eos,
         .sampling = request->sampling,
+        .grammar = request->grammar,
+        .dry_breakers = request->has_dry_breakers ? request->dry_breakers : NULL,
+        .n_dry_breakers = request->n_dry_breakers,
         .stops = request->stops,
         .n_stops = request->n_stops,
         .text = outbox_text,
+        .logprobs = request->logprobs ? outbox_logprobs : NULL,
+        .n_top_logprobs = request->n_top_logprobs,
         .end = outbox_end,
     };
     const bool is_chat = request->kind == REQUEST_CHAT && model->chat;
@@ -146,6 +154,7 @@ static int submit(struct generation *g, const struct serving_model *model, const
         struct error err = {0};
         options.sampling.choice = i;
         options.context = &g->choices[i];
+        g->choices[i].tokenizer = model->tokenizer;
         if (completion_start(model->engine, model->tokenizer, &options, &g->choices[i].handle, &err) < 0) {
             api_error_of(&err, error);
             if (error->status == 400)
@@ -176,13 +185,16 @@ static struct generation *generation_new(struct generations *set, const char *mo
     if (!g) return NULL;
     g->set = set;
     g->stream = request->stream;
+    g->logprobs = request->logprobs;
     g->n_choices = request->n_choices;
     g->texts = memory_array(g->n_choices, sizeof *g->texts);
     g->reasons = memory_array(g->n_choices, sizeof *g->reasons);
+    g->logprobs_of = memory_array(g->n_choices, sizeof *g->logprobs_of);
     for (uint32_t i = 0; i < g->n_choices; i++)
         g->choices[i] = (struct choice){.outbox = set->outbox, .owner = g, .index = i};
-    if (!g->texts || !g->reasons || make_identity(g, model_name, request) < 0) {
+    if (!g->texts || !g->reasons || !g->logprobs_of || make_identity(g, model_name, request) < 0) {
         free(g->texts);
+        free(g->logprobs_of);
         free(g->reasons);
         free(g);
         return NULL;
@@ -278,8 +290,10 @@ static void send_whole(struct generation *g)
     struct answer_choice choices[REQUEST_MAX_CHOICES];
     struct connection *connection = g->connection;
     for (uint32_t i = 0; i < g->n_choices; i++) {
-        choices[i] = (struct answer_choice){
-            .text = g->texts[i].bytes, .length = g->texts[i].length, .finish_reason = finish_name(g, i, g->reasons[i])};
+        choices[i] = (struct answer_choice){.text = g->texts[i].bytes,
+                                            .length = g->texts[i].length,
+                                            .finish_reason = finish_name(g, i, g->reasons[i]),
+                                            .logprobs = g->logprobs ? &g->logprobs_of[i] : NULL};
         if (g->readings[i]) reading_message(g->readings[i], &choices[i]);
     }
     json_out_clear(out);
@@ -300,13 +314,15 @@ static void send_events(struct generation *g, uint32_t index, const struct post 
     struct json_out *out = &g->set->scratch;
     bool last = post->ended && g->n_ended == g->n_choices;
     json_out_clear(out);
-    if (g->readings[index]) {
+    if (g->readings[index]) { /* a piece of text and one of its reading need not end together: logprobs have an event */
+        if (post->logprobs.length) answer_event_text(&g->identity, index, "", 0, &post->logprobs, out);
         if (reading_post(g->readings[index], post->text.bytes, post->text.length, post->ended, out) < 0) {
             send_no_memory(g);
             return;
         }
-    } else if (post->text.length) {
-        answer_event_text(&g->identity, index, post->text.bytes, post->text.length, out);
+    } else if (post->text.length || post->logprobs.length) {
+        answer_event_text(&g->identity, index, post->text.bytes, post->text.length,
+                          g->logprobs ? &post->logprobs : NULL, out);
     }
     if (post->ended) answer_event_finish(&g->identity, index, finish_name(g, index, post->reason), out);
     if (last && g->identity.with_usage) answer_event_usage(&g->identity, &g->usage, out);
@@ -333,7 +349,7 @@ static void deliver(struct generation *g, uint32_t index, const struct post *pos
             g->usage.cached_tokens = post->usage.cached_tokens;
     }
     if (!g->connection) return;
-    if (post->text.failed) {
+    if (post->text.failed || post->logprobs.failed) {
         send_no_memory(g);
     } else if (post->ended && post->reason != FINISH_STOP && post->reason != FINISH_LENGTH) {
         send_failure(g, post);
@@ -345,7 +361,11 @@ static void deliver(struct generation *g, uint32_t index, const struct post *pos
             status = reading_post(g->readings[index], post->text.bytes, post->text.length, post->ended, NULL);
         else
             json_out_raw(&g->texts[index], post->text.bytes, post->text.length);
-        if (status < 0 || g->texts[index].failed) {
+        if (post->logprobs.length) {
+            if (g->logprobs_of[index].length) json_out_text(&g->logprobs_of[index], ",");
+            json_out_raw(&g->logprobs_of[index], post->logprobs.bytes, post->logprobs.length);
+        }
+        if (status < 0 || g->texts[index].failed || g->logprobs_of[index].failed) {
             send_no_memory(g);
         } else if (g->n_ended == g->n_choices) {
             send_whole(g);

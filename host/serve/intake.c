@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/serve/intake.h"
 #include "host/base/memory.h"
+#include "host/serve/request_grammar.h"
 #include "host/serve/request_tools.h"
 
 #include <pthread.h>
@@ -110,7 +111,15 @@ void intake_run(struct intake_job *job, const char *body, size_t length)
     if (job->status == 0) job->status = check_model(job);
     if (job->status == 0) job->status = make_prompt(job);
     if (job->status == 0 && purpose == INTAKE_COMPLETE) job->status = check_prompt(job);
+    if (job->status == 0 && purpose == INTAKE_COMPLETE)
+        job->status = request_open_grammar(&job->request, job->model->engine, &job->error);
     if (job->status == 0 && (purpose == INTAKE_RENDER || purpose == INTAKE_DETOKENIZE)) job->status = make_text(job);
+}
+
+bool intake_is_work(const char *body, size_t length)
+{
+    return length > INTAKE_SMALL_BODY || memmem(body, length, "guided_", 7) ||
+           memmem(body, length, "response_format", 15) || memmem(body, length, "grammar", 7);
 }
 
 void intake_job_clear(struct intake_job *job)
@@ -173,6 +182,7 @@ int intake_open(struct outbox *outbox, struct intake **out, struct error *err)
     pthread_cond_init(&intake->changed, NULL);
     sigset_t all, before;
     sigfillset(&all);
+    sigdelset(&all, SIGBUS);                   /* a thread's own: host/base/map_guard.h */
     pthread_sigmask(SIG_BLOCK, &all, &before); /* signals are the loop's */
     int failed = pthread_create(&intake->thread, NULL, run, intake);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -11,6 +11,9 @@
 #include "host/serve/request.h"
 #include "host/serve/serving.h"
 
+/* Whether the body may take more than a moment: it is large, or has a grammar to compile. */
+bool intake_is_work(const char *body, size_t length);
+
 #define INTAKE_SMALL_BODY 16384 /* bytes, about 2 ms of work */
 
 enum intake_purpose {

@@ -3,8 +3,10 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -112,6 +114,43 @@ static int open_unix(const char *path, int *fd, struct error *err)
     }
     *fd = sock;
     return 0;
+}
+
+/* A variable as a number; -1 if it is not there or none. */
+static long environment_number(const char *name)
+{
+    const char *text = getenv(name);
+    char *end;
+    if (!text || *text < '0' || *text > '9') return -1;
+    errno = 0;
+    const long number = strtol(text, &end, 10);
+    return errno || *end ? -1 : number;
+}
+
+int listener_inherit(struct listening *out, struct error *err)
+{
+    enum { FIRST = 3 }; /* SD_LISTEN_FDS_START */
+    *out = (struct listening){.fd = -1};
+    if (environment_number("LISTEN_PID") != getpid()) return 0;
+    const long count = environment_number("LISTEN_FDS");
+    unsetenv("LISTEN_PID"); /* not for the programs that this one may start */
+    unsetenv("LISTEN_FDS");
+    unsetenv("LISTEN_FDNAMES");
+    if (count != 1)
+        return error_set(err, ERROR_BAD_ARGUMENT,
+                         "LISTEN_FDS: one socket expected (a socket unit with one ListenStream=)");
+    union address address = {0};
+    socklen_t length = sizeof address, size = sizeof(int);
+    int type = 0, listens = 0;
+    if (getsockopt(FIRST, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_STREAM ||
+        getsockopt(FIRST, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 || !listens ||
+        getsockname(FIRST, &address.any, &length) < 0 || fcntl(FIRST, F_SETFL, O_NONBLOCK) < 0)
+        return error_set(err, ERROR_BAD_ARGUMENT, "LISTEN_FDS: descriptor %d is not a listening stream socket", FIRST);
+    char name[80];
+    listener_format(&address.any, name, sizeof name);
+    snprintf(out->url, sizeof out->url, "%s (inherited)", name);
+    out->fd = FIRST;
+    return 1;
 }
 
 int listener_open(const char *host, uint16_t port, bool any_address, const char *scheme, struct listening *out,

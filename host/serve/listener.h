@@ -25,6 +25,13 @@ struct listening {
 int listener_open(const char *host, uint16_t port, bool any_address, const char *scheme, struct listening *out,
                   struct error *err);
 
+/*
+ * The socket that whoever started this program has opened for it: systemd's socket activation (sd_listen_fds(3): LISTEN_PID
+ * names this process, LISTEN_FDS says one). 1: *out is it, and the environment no longer says so; 0: there is none.
+ * Errors: several sockets, or one that is not a listening stream. Which addresses are allowed is up to the unit that opened it.
+ */
+int listener_inherit(struct listening *out, struct error *err);
+
 /* "127.0.0.1:8080", "[::1]:8080" or "unix". */
 void listener_format(const struct sockaddr *address, char *out, size_t size);
 

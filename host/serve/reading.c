@@ -26,7 +26,7 @@ static void send_delta(struct reading *r)
     else if (r->delta_kind == REPLY_REASONING)
         answer_event_reasoning(r->identity, r->index, r->delta.bytes, r->delta.length, r->out);
     else
-        answer_event_text(r->identity, r->index, r->delta.bytes, r->delta.length, r->out);
+        answer_event_text(r->identity, r->index, r->delta.bytes, r->delta.length, NULL, r->out);
     json_out_clear(&r->delta);
 }
 

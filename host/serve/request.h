@@ -16,6 +16,7 @@
 #define REQUEST_MAX_DEPTH 64  /* of nested arrays and objects */
 #define REQUEST_MAX_CHOICES 8 /* `n` */
 #define REQUEST_MAX_MESSAGES 4096
+#define REQUEST_MAX_BREAKERS 32   /* dry_sequence_breakers */
 #define REQUEST_MAX_TIMEOUT 86400 /* seconds */
 #define COMPLETIONS_MAX_TOKENS 16 /* OpenAI's default of max_tokens for /v1/completions */
 
@@ -55,7 +56,10 @@ struct completion_request {
     uint32_t *prompt_tokens; /* NULL if the prompt is a text */
     size_t n_prompt_tokens;
 
-    struct sampling sampling;
+    struct sampling sampling; /* its biases are owned */
+    const char *dry_breakers[REQUEST_MAX_BREAKERS];
+    size_t n_dry_breakers;
+    bool has_dry_breakers;
     bool has_seed;       /* else sampling.seed is 0 and the server draws one */
     uint32_t max_tokens; /* UINT32_MAX: up to the context */
     bool ignore_eos;
@@ -63,7 +67,16 @@ struct completion_request {
     size_t n_stops;
     uint32_t n_choices;
     bool stream, include_usage;
-    float timeout_seconds; /* from the start to the last token; 0: none */
+    bool logprobs; /* of each token, and of so many others */
+    uint32_t n_top_logprobs;
+
+    /* What the answer must match (response_format, guided_*): the field it is of (NULL: anything), and the text for
+       engine_grammar, owned. */
+    const char *grammar_field;
+    enum grammar_kind grammar_kind;
+    char *grammar_text;
+    struct grammar *grammar; /* owned; of the text, after request_open_grammar */
+    float timeout_seconds;   /* from the start to the last token; 0: none */
 
     json_t *root;  /* owned; the texts above are borrowed from it */
     char **joined; /* owned: contents made of several parts, n_messages of them or NULL */

@@ -28,7 +28,8 @@ struct serve_options {
     uint64_t card_memory_bytes;                          /* 0: the card's own choice */
     uint32_t context, max_sequences, chunk, queue_limit; /* as struct engine_options has them */
     unsigned kv_format;
-    uint32_t expert_slots; /* as struct model_load_options has them */
+    uint32_t expert_slots;    /* as struct model_load_options has them */
+    const char *expert_guess; /* as the load options */
     const char *expert_policy;
     bool lookup;            /* as struct draft_load_options has them: */
     const char *draft_path; /* at most one of the two */

@@ -217,7 +217,9 @@ static int make_events(struct server *server, struct error *err)
 static int listen_for_clients(struct server *server, struct error *err)
 {
     const struct serve_options *options = server->options;
-    int status = listener_open(options->host, options->port,
+    int status = listener_inherit(&server->listening, err);
+    if (status == 0)
+        status = listener_open(options->host, options->port,
                                options->without_keys || options->keys_path || options->tls.client_ca,
                                server->tls ? "https" : "http", &server->listening, err);
     if (status < 0) return status;

@@ -55,7 +55,8 @@ static int load(struct serving *serving, struct error *err)
                                            .threads = options->threads,
                                            .exact_formats = options->exact_formats,
                                            .expert_slots = options->expert_slots,
-                                           .expert_policy = options->expert_policy};
+                                           .expert_policy = options->expert_policy,
+                                           .expert_guess = options->expert_guess};
     status = experts_load(serving->source, serving->card, &how, &serving->loaded, err);
     if (status < 0) return status;
     const struct draft_load_options drafts = {
@@ -145,6 +146,7 @@ int serving_open(const struct model *model, const struct serve_options *options,
     serving->wake_context = context;
     sigset_t all, before;
     sigfillset(&all);
+    sigdelset(&all, SIGBUS);                   /* a thread's own: host/base/map_guard.h */
     pthread_sigmask(SIG_BLOCK, &all, &before); /* new threads, the card's too, leave signals to the loop */
     int status = start_thread(serving, err);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -70,6 +70,11 @@ bool tokenizer_find_control(const struct tokenizer *tokenizer, const char *text,
 /* Whether a prompt begins with BOS: the file's word, or else what the style's models do. */
 bool tokenizer_adds_bos(const struct tokenizer *tokenizer);
 
+/* What the detokenizer does with a token below the vocabulary's size: shows it; takes it for a name (whose text is as it is). */
+bool tokenizer_is_shown(const struct tokenizer *tokenizer, uint32_t id);
+bool tokenizer_is_name(const struct tokenizer *tokenizer, uint32_t id);
+bool tokenizer_drops_space(const struct tokenizer *tokenizer); /* from the first token, and from one behind a name */
+
 /*
  * Streaming detokenization. Tokens go in one by one; bytes come out as soon as they are whole UTF-8 characters, so no
  * piece ever ends inside one. Bytes that can never become a character come out as U+FFFD. Control tokens are

@@ -16,8 +16,8 @@ class Server:
     """`sluice serve` with the demo model on a free port of the loopback address."""
 
     def __init__(self, binary, *options, wait_ready=True, preexec=None):
-        self.process = subprocess.Popen([binary, "serve", "--port", "0", *options], stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True, bufsize=1, preexec_fn=preexec)
+        self.process = subprocess.Popen(self.command(binary, options), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        text=True, bufsize=1, preexec_fn=preexec, close_fds=False)
         self.lines, self.errors = [], []
         self.threads = [threading.Thread(target=self._read, args=pair, daemon=True) for pair in
                         ((self.process.stdout, self.lines), (self.process.stderr, self.errors))]
@@ -27,6 +27,9 @@ class Server:
         self.listens_on(line.split("listening on ")[1].split()[0])
         if wait_ready:
             self.wait_for(lambda: self.get("/ready")[0] == 200, 120)
+
+    def command(self, binary, options):
+        return [binary, "serve", "--port", "0", *options]
 
     def listens_on(self, url):
         self.url = url

@@ -103,5 +103,40 @@ def what_is_there_already():
         first.kill()
 
 
+class InheritingServer(UnixServer):
+    """Its socket is open before it starts, as systemd does it: a client may come, and waits."""
+
+    def __init__(self, sock, *options):
+        self.sock = sock
+        os.environ["SLUICE_TEST_BINARY"] = BINARY
+        Server.__init__(self, "/bin/sh", *options)
+
+    def command(self, binary, options):
+        return [binary, "-c", f'LISTEN_PID=$$ LISTEN_FDS=1 exec "$SLUICE_TEST_BINARY" serve 3<&{self.sock.fileno()} "$@"', "sh", *options]
+
+    def listens_on(self, url):
+        assert url == "unix", url
+
+
+def a_socket_from_outside():
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(PATH)
+    sock.listen()
+    early = raw(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", shut=False)
+    os.set_inheritable(sock.fileno(), True)
+    server = InheritingServer(sock)
+    try:
+        assert read_all(early).startswith(b"HTTP/1.1 200")
+        assert server.post("/v1/chat/completions", GOOD_CHAT)[0] == 200
+        assert server.stop() == 0 and os.path.exists(PATH)  # it is not the server's to remove
+    finally:
+        server.kill()
+        os.unlink(PATH)
+    for wrong in ("LISTEN_FDS=2", "LISTEN_FDS=x", "LISTEN_FDS=1"):  # the last: descriptor 3 is no socket
+        done = subprocess.run(["/bin/sh", "-c", f'LISTEN_PID=$$ {wrong} exec "$0" serve --port 0 3</dev/null', BINARY],
+                              capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1 and "LISTEN_FDS" in done.stderr, done
+
+
 if __name__ == "__main__":
-    sys.exit(run_checks([completions, clients_that_leave, what_is_there_already]))
+    sys.exit(run_checks([completions, clients_that_leave, what_is_there_already, a_socket_from_outside]))

@@ -232,7 +232,7 @@ static uint8_t *packed_matrix(const struct pack_source *source, unsigned format,
 static void check_exact(enum gguf_tensor_type type, unsigned format, uint32_t rows, uint32_t cols)
 {
     uint8_t *data = random_matrix(type, rows, cols);
-    struct pack_source source = {type, data, rows, cols, 0};
+    struct pack_source source = {.type = type, .data = data, .rows = rows, .cols = cols};
     struct pack_result result = {0};
     uint8_t *packed = packed_matrix(&source, format, &result);
     float *want = malloc(sizeof *want * rows * cols);
@@ -291,7 +291,7 @@ static void test_padding_is_zero(void **state)
         uint32_t width = card_block_cols(quantized[t].format), rows = 17;
         uint32_t cols = gguf_block_elements(quantized[t].type) == 256 || width == 256 ? 256 : 96;
         uint8_t *data = random_matrix(quantized[t].type, rows, cols);
-        struct pack_source source = {quantized[t].type, data, rows, cols, 0};
+        struct pack_source source = {.type = quantized[t].type, .data = data, .rows = rows, .cols = cols};
         struct pack_result result = {0};
         uint8_t *packed = packed_matrix(&source, quantized[t].format, &result);
         struct reader reader = {packed, quantized[t].format, cols};
@@ -314,7 +314,7 @@ static void test_floats_become_int8_by_the_rule_of_q8_0(void **state)
         uint8_t *data = random_matrix(floats[t], rows, cols);
         float *values = malloc(sizeof *values * rows * cols);
         gguf_decode(floats[t], data, (size_t)rows * cols, values);
-        struct pack_source source = {floats[t], data, rows, cols, 0};
+        struct pack_source source = {.type = floats[t], .data = data, .rows = rows, .cols = cols};
         struct pack_result result = {0};
         assert_int_equal(pack_format(floats[t], ALL_FORMATS), CARD_FORMAT_INT8);
         assert_true(pack_rounds(floats[t], CARD_FORMAT_INT8));
@@ -346,7 +346,7 @@ static void check_rounded(enum gguf_tensor_type type, double bound)
     uint8_t *data = random_matrix(type, ROWS, COLS);
     float *values = malloc(sizeof *values * ROWS * COLS);
     gguf_decode(type, data, (size_t)ROWS * COLS, values);
-    struct pack_source source = {type, data, ROWS, COLS, 0};
+    struct pack_source source = {.type = type, .data = data, .rows = ROWS, .cols = COLS};
     struct pack_result result = {0};
     unsigned format = pack_format(type, ALL_FORMATS);
     assert_true(pack_rounds(type, format));
@@ -387,7 +387,8 @@ static void test_units_and_scales_that_do_not_fit_are_measured(void **state)
     store_u16(tiny, 1);
     wide[0] = 0x7e;
     wide[1] = 0x01;
-    struct pack_source sources[] = {{GGUF_IQ1_S, tiny, 1, 256, 0}, {GGUF_NVFP4, wide, 1, 256, 0}};
+    struct pack_source sources[] = {{.type = GGUF_IQ1_S, .data = tiny, .rows = 1, .cols = 256},
+                                    {.type = GGUF_NVFP4, .data = wide, .rows = 1, .cols = 256}};
     for (unsigned i = 0; i < 2; i++) {
         struct pack_result result = {0};
         free(packed_matrix(&sources[i], CARD_FORMAT_Q6_K, &result));
@@ -413,7 +414,7 @@ static void test_ties_are_rounded_away_from_zero(void **state)
         float near = c % 3 == 0 ? tie : nextafterf(tie, c % 3 == 1 ? 0.0f : 200.0f);
         values[c] = c % 32 == 7 ? 127.0f : c % 2 ? near : -near;
     }
-    struct pack_source source = {GGUF_F32, (const uint8_t *)values, 1, COLS, 0};
+    struct pack_source source = {.type = GGUF_F32, .data = (const uint8_t *)values, .rows = 1, .cols = COLS};
     struct pack_result result = {0};
     uint8_t *packed = packed_matrix(&source, CARD_FORMAT_INT8, &result);
     struct reader reader = {packed, CARD_FORMAT_INT8, COLS};
@@ -431,7 +432,7 @@ static void test_values_of_int8_are_not_changed(void **state)
     (void)state;
     uint8_t data[4 * 64];
     for (unsigned i = 0; i < 64; i++) store_u32(data + 4 * i, bits_of_float(((float)i * 4 - 125.0f) * 0x1p-6f));
-    struct pack_source source = {GGUF_F32, data, 1, 64, 0};
+    struct pack_source source = {.type = GGUF_F32, .data = data, .rows = 1, .cols = 64};
     struct pack_result result = {0};
     store_u32(data + 4 * 10, bits_of_float(127 * 0x1p-6f));
     store_u32(data + 4 * 40, bits_of_float(-127 * 0x1p-6f));
@@ -454,7 +455,7 @@ static void test_scales_that_are_not_finite_are_seen(void **state)
             uint8_t *data = random_matrix(type, 16, 256);
             size_t last = 16u * 256u / gguf_block_elements(type) - 1;
             store_u16(data + last * gguf_block_bytes(type) + half_offset(type), bad[b]);
-            struct pack_source source = {type, data, 16, 256, 0};
+            struct pack_source source = {.type = type, .data = data, .rows = 16, .cols = 256};
             struct pack_result result = {0};
             free(packed_matrix(&source, quantized[t].format, &result));
             assert_true(result.not_finite);
@@ -470,7 +471,7 @@ static void test_mxfp4_exponents(void **state)
     for (unsigned exponent = 0; exponent < 256; exponent++) {
         uint8_t *data = random_matrix(GGUF_MXFP4, 16, 128);
         data[17 * 63] = (uint8_t)exponent; /* the last block: row 15, group 3 */
-        struct pack_source source = {GGUF_MXFP4, data, 16, 128, 0};
+        struct pack_source source = {.type = GGUF_MXFP4, .data = data, .rows = 16, .cols = 128};
         struct pack_result result = {0}, as_floats = {0};
         uint8_t *packed = packed_matrix(&source, CARD_FORMAT_MXFP4, &result);
         assert_int_equal(packed[16 * 3 + 15], exponent);
@@ -487,7 +488,7 @@ static void test_floats_that_do_not_fit_are_seen(void **state)
 {
     (void)state;
     uint8_t data[4 * 32] = {0};
-    struct pack_source source = {GGUF_F32, data, 1, 32, 0};
+    struct pack_source source = {.type = GGUF_F32, .data = data, .rows = 1, .cols = 32};
     struct pack_result result = {0};
     store_u32(data + 8, bits_of_float(1e9f)); /* 1e9 / 127 is beyond a half */
     free(packed_matrix(&source, CARD_FORMAT_INT8, &result));
@@ -513,6 +514,56 @@ static void test_a_card_without_a_format_gets_f32_or_nothing(void **state)
     assert_int_equal(pack_format(GGUF_Q1_0, ALL_FORMATS), 0);
 }
 
+/* For each group of 32: no value further from its own than half a step, and what is said of the error is so. */
+static void check_four_bits(unsigned format, uint32_t rows, uint32_t cols)
+{
+    float *data = malloc(sizeof *data * rows * cols);
+    assert_non_null(data);
+    for (uint32_t i = 0; i < rows * cols; i++) data[i] = (float)((int32_t)random_u32() >> 8) * 0x1p-24f;
+    struct pack_source source = {.type = GGUF_F32, .data = (const uint8_t *)data, .rows = rows, .cols = cols};
+    struct pack_result result = {0};
+    uint8_t *packed = packed_matrix(&source, format, &result);
+    struct reader reader = {packed, format, cols};
+    double errors = 0;
+    for (uint32_t r = 0; r < rows; r++)
+        for (uint32_t c = 0; c < cols; c += 32) {
+            const float *group = data + (size_t)r * cols + c;
+            float least = group[0], most = group[0], largest = 0;
+            for (uint32_t i = 0; i < 32; i++) {
+                least = fminf(least, group[i]);
+                most = fmaxf(most, group[i]);
+                largest = fmaxf(largest, fabsf(group[i]));
+            }
+            /* INT4 reaches as far as the largest on one side and one step less on the other. */
+            double step = format == CARD_FORMAT_INT4 ? (double)largest / 8 : (double)(most - least) / 15;
+            double bound = (format == CARD_FORMAT_INT4 ? 1.0 : 0.5) * step + (double)largest * 0x1p-10;
+            for (uint32_t i = 0; i < 32; i++) {
+                double error = (double)weight_at(&reader, r, c + i) - (double)group[i];
+                if (fabs(error) > bound) fail_msg("(%u,%u): off by %g, more than %g", r, c + i, error, bound);
+                errors += error * error;
+            }
+        }
+    assert_true(errors > 0 && fabs(errors - result.error_squares) <= 1e-4 * errors);
+    assert_false(result.not_finite || result.too_large);
+    data[7] = INFINITY;
+    free(packed);
+    free(packed_matrix(&source, format, &result));
+    assert_true(result.not_finite);
+    free(data);
+}
+
+static void test_floats_become_four_bits(void **state)
+{
+    (void)state;
+    random_state = 11;
+    for (size_t i = 0; i < sizeof column_counts / sizeof column_counts[0]; i++) {
+        check_four_bits(CARD_FORMAT_INT4, 17, column_counts[i]);
+        check_four_bits(CARD_FORMAT_INT4_MIN, 17, column_counts[i]);
+    }
+    assert_true(pack_fits(GGUF_BF16, CARD_FORMAT_INT4) && pack_fits(GGUF_F16, CARD_FORMAT_INT8));
+    assert_false(pack_fits(GGUF_Q8_0, CARD_FORMAT_INT4) || pack_fits(GGUF_F16, CARD_FORMAT_Q6_K));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -522,6 +573,7 @@ int main(void)
         cmocka_unit_test(test_floats_become_int8_by_the_rule_of_q8_0),
         cmocka_unit_test(test_what_no_format_keeps_is_rounded_and_measured),
         cmocka_unit_test(test_units_and_scales_that_do_not_fit_are_measured),
+        cmocka_unit_test(test_floats_become_four_bits),
         cmocka_unit_test(test_ties_are_rounded_away_from_zero),
         cmocka_unit_test(test_values_of_int8_are_not_changed),
         cmocka_unit_test(test_scales_that_are_not_finite_are_seen),

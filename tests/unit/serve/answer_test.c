@@ -144,7 +144,7 @@ static void chat_events(void **state)
     assert_int_equal(json_integer_value(json_object_get(choice_of(event), "index")), 2);
     assert_true(json_is_null(json_object_get(event, "usage")));
     json_decref(event);
-    answer_event_text(&chat, 0, "a\nb", 3, &out);
+    answer_event_text(&chat, 0, "a\nb", 3, NULL, &out);
     event = one_event(&out);
     assert_string_equal(get_text(json_object_get(choice_of(event), "delta"), "content"), "a\nb");
     assert_true(json_is_null(json_object_get(choice_of(event), "finish_reason")));
@@ -171,7 +171,7 @@ static void completion_events(void **state)
     struct json_out out = {0};
     answer_event_role(&text, 0, &out);
     assert_int_equal(out.length, 0);
-    answer_event_text(&text, 0, "x", 1, &out);
+    answer_event_text(&text, 0, "x", 1, NULL, &out);
     json_t *event = one_event(&out);
     assert_string_equal(get_text(choice_of(event), "text"), "x");
     assert_null(json_object_get(event, "usage"));
