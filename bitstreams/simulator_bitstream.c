@@ -129,7 +129,10 @@ static void print_kernel(FILE *out, const struct build *build)
             ENGINE_BASE);
 }
 
-/* What XRT reads of the XML (DESIGN of the format: UG1393's kernel XML within a project, a platform, a device, a core). */
+/*
+ * What XRT reads of the XML: UG1393's kernel XML within a project, a platform, a device, a core; the form is that of the
+ * sections that a real xclbinutil accepts (shared/xrt/xclbinutil-json).
+ */
 static int add_metadata(struct build *build, struct error *err)
 {
     char *text = NULL;

@@ -2,25 +2,27 @@
 #include "sim/account.h"
 
 #include "kernels/abi/card_operands.h"
+#include "sim/expert_set.h"
 #include "sim/kv_pages.h"
 #include "sim/seen.h"
 
-#include <string.h>
-
-/* Experts that at least one token chose; without choices, all. */
-static uint32_t experts_in_use(const struct sim_step *step)
+/* Experts that at least one token chose, and the choices; without choices, all. */
+static void find_experts(struct sim_work *work, const struct sim_step *step)
 {
     const struct card_choice *choice = step->aux;
-    uint64_t seen[1024]; /* 65536 experts, the most that a slot table has */
-    uint32_t n = 0;
-    if (!choice) return step->d->param[1];
-    memset(seen, 0, ((size_t)step->d->param[1] + 63) / 64 * sizeof *seen);
-    for (uint64_t i = 0; i < (uint64_t)step->d->tokens * step->d->param[0]; i++) {
-        uint64_t bit = UINT64_C(1) << choice[i].expert % 64;
-        n += !(seen[choice[i].expert / 64] & bit);
-        seen[choice[i].expert / 64] |= bit;
+    const uint64_t rows = (uint64_t)step->d->tokens * step->d->param[0];
+    struct expert_set met;
+    if (!choice) {
+        work->experts = step->d->param[1];
+        work->rows = rows;
+        return;
     }
-    return n;
+    expert_set_clear(&met, step->d->param[1]);
+    for (uint64_t i = 0; i < rows; i++) {
+        if (choice[i].expert == CARD_NO_EXPERT) continue;
+        work->rows++;
+        work->experts += expert_set_add(&met, choice[i].expert);
+    }
 }
 
 /* Positions that the step's tokens see, summed over the tokens. */
@@ -90,9 +92,9 @@ struct sim_work sim_work_of(const struct sim_step *step)
         work.multiply_adds = matrix * d->tokens;
         break;
     case CARD_OP_EXPERT_MATMUL:
-        work.experts = experts_in_use(step);
+        find_experts(&work, step);
         work.weight_bytes = work.experts * card_matrix_bytes(d->format, d->rows, d->cols);
-        work.multiply_adds = matrix * d->tokens * d->param[0];
+        work.multiply_adds = matrix * work.rows;
         break;
     case CARD_OP_KV_WRITE:
     case CARD_OP_ATTENTION:

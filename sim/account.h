@@ -27,6 +27,7 @@ struct sim_work {
     uint64_t positions; /* of ATTENTION and INDEX: seen, summed over the tokens */
     uint64_t states;    /* of SCAN and CONV: read or written */
     uint32_t experts;   /* of EXPERT_MATMUL: that at least one token chose */
+    uint64_t rows;      /* of it: choices that name an expert */
 };
 
 /* Of a descriptor whose tables have passed sim_step_check. */

@@ -103,10 +103,11 @@ struct run {
     int any[RUN_TOKENS]; /* whether the token saw something */
 };
 
-/* A page of the run's sequence, unpacked. */
+/* A page of the run's sequence, unpacked; or where it lies, if few queries meet halves. */
 struct page {
     uint32_t number; /* in the sequence */
     struct page_keys key;
+    const uint16_t *value_halves; /* NULL: value */
     struct kv_floats value;
 };
 
@@ -144,6 +145,14 @@ static void start_run(struct run *run)
     }
 }
 
+/* Whether so few queries of the run meet a page of halves that it is not worth unpacking. */
+static int reads_halves(const struct run *run)
+{
+    const struct shape *shape = &run->job->shape;
+    return shape->format == CARD_FORMAT_F16 && !shape->latent && (shape->key_dims | shape->value_dims) % LANES == 0 &&
+           (run->end - run->begin) * shape->group <= run->job->step->page_kernels->few;
+}
+
 static struct page read_page(const struct run *run, uint32_t number, slot_set slots)
 {
     const struct sim_step *step = run->job->step;
@@ -154,6 +163,14 @@ static struct page read_page(const struct run *run, uint32_t number, slot_set sl
     const uint8_t *value = at + shape->kv_heads * shape->key_bytes + run->kv_head * shape->value_bytes;
     float *floats = (float *)(void *)(run->scratch + shape->values);
     struct page page = {.number = number};
+    if (reads_halves(run)) {
+        page.key = (struct page_keys){.format = shape->format,
+                                      .dims = shape->key_dims,
+                                      .halves = (const uint16_t *)(const void *)key,
+                                      .kernels = step->page_kernels};
+        page.value_halves = (const uint16_t *)(const void *)value;
+        return page;
+    }
     page.key = page_keys_read(step, key, shape->key_dims, slots, run->scratch);
     if (!shape->latent)
         page.value = kv_read_floats(step->page_kernels, value, shape->format, shape->value_dims, shape->value_dims,
@@ -209,8 +226,12 @@ static void attend_batch(const struct run *run, const struct batch *batch, const
     page_scores(&page->key, &queries, any, sim_step_float(step, 1), score);
     if (step->e) adjust_scores(run, batch, page, score);
     step->page_kernels->soften(state, rescale, batch->n, score, batch->slots);
-    step->page_kernels->weigh(acc, rescale, batch->n, (const float(*)[CARD_PAGE_TOKENS])score, batch->slots,
-                              page->value.at, page->value.stride, shape->value_dims);
+    if (page->value_halves)
+        step->page_kernels->weigh_halves(acc, rescale, batch->n, (const float(*)[CARD_PAGE_TOKENS])score, batch->slots,
+                                         page->value_halves, shape->value_dims);
+    else
+        step->page_kernels->weigh(acc, rescale, batch->n, (const float(*)[CARD_PAGE_TOKENS])score, batch->slots,
+                                  page->value.at, page->value.stride, shape->value_dims);
 }
 
 /* All query heads of the run on one page, of which token i sees slots[i]. */

@@ -17,11 +17,7 @@ int sim_clock_open(const struct card_profile *card, const struct host_profile *h
     if (!clock) return error_set(err, ERROR_NO_MEMORY, "virtual clock: no memory");
     memset(clock, 0, sizeof *clock);
     sim_rates_of(&clock->rates, card, host);
-    for (unsigned c = 0; c < clock->rates.channels; c++) {
-        clock->channel[c].stream_q = clock->rates.channel[c].stream_q;
-        clock->channel[c].scatter_q = clock->rates.channel[c].scatter_q;
-        clock->channel[c].cap = clock->rates.channel[c].cap;
-    }
+    clock_channels_open(&clock->channels, &clock->rates);
     clock->router_ended = UINT64_MAX;
     pthread_mutex_init(&clock->lock, NULL);
     pthread_mutex_init(&clock->sink_lock, NULL);
@@ -36,6 +32,7 @@ void sim_clock_close(struct sim_clock *clock)
     pthread_mutex_destroy(&clock->sink_lock);
     free(clock->pending);
     free(clock->layer);
+    clock_charges_close(clock);
     free(clock);
 }
 
@@ -211,9 +208,11 @@ static uint64_t launch(const struct sim_clock *clock, uint64_t ready)
 int sim_clock_begin(struct sim_clock *clock, const struct sim_clock_order *order, const struct card_descriptor *program,
                     unsigned n_descriptors, struct error *err)
 {
+    int rc = clock_charges_begin(clock, program, n_descriptors, err);
+    if (rc) return rc;
     if (clock->sink.event) clock_find_layers(clock, program, n_descriptors);
     pthread_mutex_lock(&clock->lock);
-    int rc = reserve_pending(clock, err);
+    rc = reserve_pending(clock, err);
     if (rc) {
         pthread_mutex_unlock(&clock->lock);
         return rc;
@@ -234,14 +233,16 @@ int sim_clock_begin(struct sim_clock *clock, const struct sim_clock_order *order
     clock->dispatched = clock->begun = clock->ended = fetched;
     clock->router_ended = UINT64_MAX;
     for (unsigned c = 0; c < clock->rates.channels; c++) {
-        clock->channel[c].busy_until = larger(clock->channel[c].busy_until, fetched);
-        clock->channel[c].ahead = clock->channel[c].ahead_experts = 0;
+        clock->channels.busy_until[c] = larger(clock->channels.busy_until[c], fetched);
+        clock->channels.ahead[c] = clock->channels.ahead_experts[c] = 0;
     }
     return 0;
 }
 
 void sim_clock_end(struct sim_clock *clock)
 {
+    clock_catch_up(clock, NULL);
+    clock_charges_end(clock);
     clock->engine_free = clock->ended;
     pthread_mutex_lock(&clock->lock);
     clock->running = false;
@@ -281,11 +282,11 @@ void sim_clock_measure(const struct sim_clock *clock, struct sim_clock_usage *us
     usage->busy[TIMELINE_HOST_TO_CARD] = clock->link_busy[0];
     usage->busy[TIMELINE_CARD_TO_HOST] = clock->link_busy[1];
     for (unsigned c = 0; c < rates->channels; c++) {
-        usage->channel_busy[c] = clock->channel[c].busy;
-        usage->channel_bytes[c] = clock->channel[c].bytes;
+        usage->channel_busy[c] = clock->channels.busy[c];
+        usage->channel_bytes[c] = clock->channels.bytes[c];
         usage->channel_peak[c] = rates->channel[c].peak_bytes_per_s;
-        usage->busy[TIMELINE_MEMORY] += clock->channel[c].busy;
-        usage->energy_nj[TIMELINE_ENERGY_MEMORY] += nanojoules(clock->channel[c].bytes, rates->channel[c].byte_fj);
+        usage->busy[TIMELINE_MEMORY] += clock->channels.busy[c];
+        usage->energy_nj[TIMELINE_ENERGY_MEMORY] += nanojoules(clock->channels.bytes[c], rates->channel[c].byte_fj);
     }
     /* A milliwatt is a femtojoule a picosecond. */
     usage->energy_nj[TIMELINE_ENERGY_STATIC] = nanojoules(clock->now, energy->static_mw);

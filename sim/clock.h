@@ -57,11 +57,16 @@ int sim_clock_spend(struct sim_clock *clock, uint64_t ps, struct error *err);
 int sim_clock_copy(struct sim_clock *clock, enum sim_clock_copy direction, const struct sim_clock_order *order,
                    card_addr address, uint64_t bytes, struct error *err);
 
-/* A program: begin, each descriptor whose tables are good, end (also of one that failed on its way). */
+/*
+ * A program, which is borrowed until its end: begin, each descriptor whose tables are good (they are read now, times are
+ * found later), end (also of one that failed on its way).
+ */
 int sim_clock_begin(struct sim_clock *clock, const struct sim_clock_order *order, const struct card_descriptor *program,
                     unsigned n_descriptors, struct error *err);
 void sim_clock_run(struct sim_clock *clock, const struct sim_step *step, const struct sim_work *work,
                    unsigned descriptor);
+/* Behind an AWAIT: descriptors before `next` do not run. */
+void sim_clock_pass_over(struct sim_clock *clock, unsigned next);
 void sim_clock_end(struct sim_clock *clock);
 
 /* When the event ended or will; 0 for one that was complete at the host's present time already. */

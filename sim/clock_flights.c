@@ -1,12 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sim/clock_state.h"
 
-/* Banks are mostly a power of two, and divisions slow. */
-static uint64_t divided(uint64_t n, uint32_t banks)
-{
-    return banks & (banks - 1) ? n / banks : n >> __builtin_ctz(banks);
-}
-
 /* A dealt operand is taken as the same stretch of all its banks: more than it has by less than two tiles. */
 static void find_range(struct clock_range *range, const struct card_operand *operand)
 {
@@ -18,7 +12,7 @@ static void find_range(struct clock_range *range, const struct card_operand *ope
         return;
     }
     range->banks = UINT64_MAX >> (64 - operand->banks);
-    range->to = range->from + divided(operand->bytes, operand->banks) + 2 * operand->tile_bytes;
+    range->to = range->from + clock_divided(operand->bytes, operand->banks) + 2 * operand->tile_bytes;
 }
 
 void clock_flight_of(struct clock_flight *flight, const struct sim_step *step)
@@ -51,12 +45,10 @@ static bool depend(const struct clock_flight *earlier, const struct clock_flight
     return false;
 }
 
-uint64_t clock_flights_begin(const struct clock_flights *flights, const struct clock_flight *flight, uint64_t begin)
+unsigned clock_flights_before(const struct clock_flights *flights, const struct clock_flight *flight)
 {
-    /* The newest first: mostly it is the one to wait for, and those before it have ended by then. */
-    for (unsigned i = 2; i <= CLOCK_FLIGHTS; i++) {
-        const unsigned place = (flights->next - i) % CLOCK_FLIGHTS;
-        if (flights->end[place] > begin && depend(&flights->flight[place], flight)) begin = flights->end[place];
-    }
-    return begin;
+    unsigned before = 0;
+    for (unsigned i = 1; i < CLOCK_FLIGHTS && i <= flights->n; i++)
+        if (depend(flights->flight[(flights->next - i) % CLOCK_FLIGHTS], flight)) before |= 1u << (i - 1);
+    return before;
 }

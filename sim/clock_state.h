@@ -29,24 +29,28 @@ struct clock_flight {
 /* Ranges of the step's operands, those written first. */
 void clock_flight_of(struct clock_flight *flight, const struct sim_step *step);
 
+/* The last ones of the program that runs. Those of a program before it have ended when it begins. */
 struct clock_flights {
     uint64_t end[CLOCK_FLIGHTS];
-    struct clock_flight flight[CLOCK_FLIGHTS];
+    const struct clock_flight *flight[CLOCK_FLIGHTS];
     unsigned next; /* place of the next one, taken modulo */
+    unsigned n;    /* of this program so far */
 };
 
-/* When `flight`, the last one, which may begin at `begin` otherwise, may begin for those at work. */
-uint64_t clock_flights_begin(const struct clock_flights *flights, const struct clock_flight *flight, uint64_t begin);
+/* Of those at work, which the last one, `flight`, waits for: bit i for the one i + 1 before it. */
+unsigned clock_flights_before(const struct clock_flights *flights, const struct clock_flight *flight);
 
 /* ---- memory channels ---- */
 
-/* One cache line: a matrix goes through all of them. */
-struct clock_channel {
-    uint64_t busy_until;
-    uint64_t ahead;                    /* of its work, what was done ahead of its use */
-    uint64_t ahead_experts;            /* of that, since the last ROUTER ended: what may be an expert's */
-    uint64_t busy, bytes;              /* in all */
-    uint64_t stream_q, scatter_q, cap; /* as in sim_channel_rates */
+/* Side by side, as vector units take them: a matrix goes through all. */
+struct clock_channels {
+    _Alignas(64) uint64_t busy_until[PROFILE_CHANNELS];
+    uint64_t ahead[PROFILE_CHANNELS];         /* of its work, what was done ahead of its use */
+    uint64_t ahead_experts[PROFILE_CHANNELS]; /* of that, since the last ROUTER ended: what may be an expert's */
+    uint64_t cap[PROFILE_CHANNELS], latency[PROFILE_CHANNELS]; /* these as in sim_channel_rates */
+    uint64_t stream_q[PROFILE_CHANNELS], scatter_q[PROFILE_CHANNELS];
+    uint64_t busy[PROFILE_CHANNELS], bytes[PROFILE_CHANNELS]; /* in all */
+    uint64_t few_bytes;                                       /* sim_few of every rate */
 };
 
 enum clock_use {
@@ -60,6 +64,69 @@ struct clock_traffic {
     unsigned from, to;
     uint64_t bytes[PROFILE_CHANNELS];
 };
+
+/* Banks are mostly a power of two, and divisions slow. */
+static inline uint64_t clock_divided(uint64_t n, uint32_t banks)
+{
+    return banks & (banks - 1) ? n / banks : n >> __builtin_ctz(banks);
+}
+
+/* Channels [from, to) that move as much, in as long. */
+struct clock_stretch {
+    uint32_t from, to;
+    uint64_t bytes, work;
+};
+
+/* ---- what a descriptor costs whenever it comes ---- */
+
+/*
+ * Stretches of one descriptor: a matrix goes round its banks and on, which makes three; each vector beside it lies in one bank
+ * and divides one of them, or is one; and where another kind of memory begins, its rate is another.
+ */
+#define CLOCK_STRETCHES (3 + 2 * CARD_PLACES + PROFILE_MEMORIES)
+
+/*
+ * Most of what is charged for a descriptor depends on nothing but itself, and the programs of a model's steps are mostly
+ * the same: it is kept by place in the program and found again as long as the same descriptor stands there.
+ */
+struct clock_charge {
+    _Alignas(64) struct card_descriptor d; /* opcode 0: nothing is kept */
+    /* A cache line with what every descriptor has. */
+    uint64_t found; /* positions or experts of the work that the cost is for */
+    uint64_t computed, lead, tail;
+    uint64_t adds;                           /* macs of the matmul array, float_adds of other units */
+    uint64_t weight_bytes, activation_bytes; /* on chip */
+    uint8_t unit, before;                    /* the latter as of clock_flights_before */
+    uint8_t n_static, n_demand;
+    /* The rest. */
+    struct clock_stretch stretch[CLOCK_STRETCHES]; /* of weights, then of what is read and written at work */
+    struct card_descriptor e;
+    struct clock_flight flight;
+};
+
+/* Those of one program. */
+struct clock_charges {
+    struct clock_charge *charge; /* owned */
+    unsigned capacity, n, tokens;
+    uint64_t used; /* by the program of this number */
+};
+#define CLOCK_PROGRAMS 4 /* kept: prompts, decoding, a drafting model */
+
+/*
+ * What tables said about a descriptor when it ran. Times are found later, of many descriptors at once, as the host's next
+ * step, an AWAIT or a PUBLISH ask for them: what was between would have the clock's state out of the cache each time.
+ */
+struct clock_note {
+    unsigned descriptor;
+    struct sim_work work;
+    /* Of pages and states: n of so many bytes, as of clock_add_tiles. */
+    uint32_t first, banks;
+    uint64_t n, bytes;
+    /* Of experts: how many matrices start in each bank whose bit is set. */
+    uint64_t starts;
+    uint32_t start[PROFILE_CHANNELS];
+};
+#define CLOCK_NOTES 64
 
 /* ---- the host's second thread ---- */
 
@@ -114,9 +181,15 @@ struct sim_clock {
     unsigned n_layers_known, layer_capacity;
     struct clock_span steals[2]; /* copying, as of the program's begin or the last AWAIT */
     struct clock_flights flights;
-    _Alignas(64) struct clock_channel channel[PROFILE_CHANNELS];
-    struct clock_traffic traffic; /* zeros between two uses */
-    struct timeline_event at;     /* the descriptor that is charged, for its events */
+    struct clock_channels channels;
+    struct clock_traffic traffic;                        /* zeros between two uses */
+    struct clock_charges kept[CLOCK_PROGRAMS], *charges; /* the latter: of the program that runs */
+    unsigned changed;                                    /* that many more may wait for one that was not there before */
+    const struct card_descriptor *program;               /* borrowed until its end */
+    unsigned charged, past;                              /* indexes behind the last descriptor charged, and run */
+    struct clock_note note[CLOCK_NOTES];                 /* of those between, where tables say something */
+    unsigned n_notes;
+    struct timeline_event at; /* the descriptor that is charged, for its events */
 
     /* Sums. */
     uint64_t busy[TIMELINE_RESOURCES], waits;
@@ -124,25 +197,74 @@ struct sim_clock {
     uint64_t macs, float_adds, on_chip_bytes;
 };
 
+/* ---- clock_channels.c ---- */
+
+/* Of channels that are zero but for their rates. */
+void clock_channels_open(struct clock_channels *channels, const struct sim_rates *rates);
+
+/* What the traffic is, which it clears: at most PROFILE_CHANNELS stretches, which ascend. */
+unsigned clock_stretches(struct sim_clock *clock, enum clock_use use, struct clock_stretch *stretch);
+
 /*
- * The channels' work for the traffic, which may begin at `begin`: its end, the wait for the first word included unless it was
- * read ahead. Clears the traffic.
+ * The channels' work for n > 0 stretches, which ascend and may begin at `begin`: its end, the wait for the first word
+ * included unless it was read ahead.
  */
-uint64_t clock_move(struct sim_clock *clock, enum clock_use use, uint64_t begin);
+uint64_t clock_move(struct sim_clock *clock, enum clock_use use, const struct clock_stretch *stretch, unsigned n,
+                    uint64_t begin);
+
+/* The same for what the traffic is, which it clears. */
+uint64_t clock_move_traffic(struct sim_clock *clock, enum clock_use use, uint64_t begin);
 
 /* A ROUTER ended: from now on its experts can be read ahead, and no others. */
 void clock_chosen(struct sim_clock *clock, uint64_t end);
 
-/* Adds bytes of one channel; n tiles or pages of `bytes` each, of what is dealt over `banks` (0 or 1: one), from `first` on. */
+/*
+ * Adds bytes of one channel; n tiles or pages of `bytes` each, of what is dealt over `banks` (0 or 1: one), from `first` on.
+ */
 void clock_add_bytes(struct clock_traffic *traffic, unsigned channel, uint64_t bytes);
 void clock_add_tiles(struct clock_traffic *traffic, uint32_t first, uint32_t banks, uint64_t n, uint64_t bytes);
+
+/* ---- clock_traffic.c: what a descriptor moves, added to clock->traffic ---- */
+
+/* Weights that are known when the program begins. */
+void clock_add_weights(struct sim_clock *clock, const struct sim_step *step);
+
+/* Activations that do not fit on chip; the bytes of those that do. */
+uint64_t clock_add_activations(struct sim_clock *clock, const struct sim_step *step);
+
+/* Whether the opcode moves pages or states, and so many that tables say it. */
+bool clock_has_pages(unsigned opcode);
+
+/* What the step's tables say of its pages or states, or of its experts, into the note, which has its work. */
+void clock_note_pages(struct clock_note *note, const struct sim_step *step);
+void clock_note_experts(struct clock_note *note, const struct sim_step *step);
+
+/* Experts as noted. */
+void clock_add_experts(struct sim_clock *clock, const struct card_descriptor *d, const struct clock_note *note);
+
+/* ---- clock_charge.c ---- */
+
+/* Before a program: finds what is kept of one like it, or makes room. ERROR_NO_MEMORY. After it. */
+int clock_charges_begin(struct sim_clock *clock, const struct card_descriptor *program, unsigned n, struct error *err);
+void clock_charges_end(struct sim_clock *clock);
+void clock_charges_close(struct sim_clock *clock);
+
+/* Of descriptor d, with extension e or NULL, which is the next of clock->flights; note: NULL if no table says anything. */
+const struct clock_charge *clock_charge_of(struct sim_clock *clock, unsigned descriptor,
+                                           const struct card_descriptor *d, const struct card_descriptor *e,
+                                           const struct clock_note *note);
+
+/* ---- clock_program.c ---- */
+
+/* Charges every descriptor that has run. step: the last one, if it is at hand; events need it, and AWAIT. */
+void clock_catch_up(struct sim_clock *clock, const struct sim_step *step);
 
 /* ---- clock_mailbox.c ---- */
 
 /* A PUBLISH wrote the mailbox at this time. */
 void clock_published(struct sim_clock *clock, card_addr mailbox, uint64_t end);
 
-/* When the slots of the step's choices were written, `begin` at least. */
+/* When the slots of the step's choices were written, PER_CHOICE: the first of them; `begin` at least. Its dst is written. */
 uint64_t clock_slots_written(struct sim_clock *clock, const struct sim_step *step, uint64_t begin);
 
 /*

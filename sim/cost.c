@@ -82,9 +82,10 @@ static uint64_t expert_turn(const struct engine_profile *engine, const struct ca
  * Experts go through one after the other, each with the rows that chose it, which are taken to be spread evenly over the
  * experts in use; the next one's words follow while the sums of the one before come to their end.
  */
-static uint64_t expert_cycles(const struct engine_profile *engine, const struct card_descriptor *d, uint32_t experts)
+static uint64_t expert_cycles(const struct engine_profile *engine, const struct card_descriptor *d,
+                              const struct sim_work *work)
 {
-    const uint64_t rows = (uint64_t)d->tokens * d->param[0];
+    const uint64_t rows = work->rows, experts = work->experts;
     if (experts == 0) return 0;
     if (d->format == CARD_FORMAT_F32) return float_cycles(engine, (uint64_t)d->rows * d->cols * rows);
     const uint64_t tiles = busiest_tiles(engine, d->rows, d->param[2]), less = rows / experts, more = rows % experts;
@@ -196,7 +197,7 @@ struct sim_cost sim_cost_of(const struct engine_profile *engine, const struct si
         cost.tail = larger(fixed, engine->matmul.end); /* either counts the array's drain */
         cost.lead = d->format == CARD_FORMAT_F32 ? 0 : load_cycles(engine, d->cols, 1);
         cost.cycles = cost.tail;
-        cost.cycles += d->opcode == CARD_OP_MATMUL ? matmul_cycles(engine, d) : expert_cycles(engine, d, work->experts);
+        cost.cycles += d->opcode == CARD_OP_MATMUL ? matmul_cycles(engine, d) : expert_cycles(engine, d, work);
         cost.tail += waited_at_end(engine, d, work->experts);
         break;
     case CARD_OP_ATTENTION:

@@ -29,7 +29,7 @@ static const struct {
 } operations[CARD_OPCODE_END] = {
     [CARD_OP_NORM] = {.run = sim_norm},
     [CARD_OP_QUANTIZE] = {.run = sim_quantize},
-    [CARD_OP_MATMUL] = {.run = sim_matmul},
+    [CARD_OP_MATMUL] = {.run = sim_matmul, .scratch = sim_matmul_scratch},
     [CARD_OP_ROPE] = {.run = sim_rope},
     [CARD_OP_KV_WRITE] = {.run = sim_kv_write},
     [CARD_OP_ATTENTION] = {.run = sim_attention, .scratch = sim_attention_scratch},
@@ -132,21 +132,35 @@ static int publish(struct sim_executor *executor, const struct sim_step *step, s
     return agent->published(agent->context, d, step->src, err) ? ERROR_CARD : 0;
 }
 
+/*
+ * The clock knows of an AWAIT when the slots are there; but which of them a PER_CHOICE takes is said by virtual time where it is
+ * kept, so that it does not depend on this machine.
+ */
+static int await(struct sim_executor *executor, const struct sim_step *step, unsigned i, struct sim_account *account,
+                 struct error *err)
+{
+    const struct sim_work work = sim_work_of(step);
+    const bool is_taken = executor->clock && step->d->flags & CARD_FLAG_PER_CHOICE;
+    int rc = is_taken ? 0 : sim_await(step, &executor->agent, false, err);
+    if (rc) return rc;
+    sim_account_add(account, &work);
+    if (executor->clock) sim_clock_run(executor->clock, step, &work, i);
+    return is_taken ? sim_await(step, &executor->agent, true, err) : 0;
+}
+
 /* Checks, charges and runs descriptor i. */
 static int run_step(struct sim_executor *executor, const struct sim_step *step, unsigned i, struct sim_account *account,
                     struct error *err)
 {
     int rc = sim_step_check(step, err);
-    /* The clock knows of a PUBLISH before the host can see it, and of an AWAIT when the slots are there. */
-    if (!rc && step->d->opcode == CARD_OP_AWAIT) rc = sim_await(step, &executor->agent, err);
     if (rc) return rc;
+    if (step->d->opcode == CARD_OP_AWAIT) return await(executor, step, i, account, err);
     const struct sim_work work = sim_work_of(step);
     sim_account_add(account, &work);
+    /* The clock knows of a PUBLISH before the host can see it. */
     if (executor->clock) sim_clock_run(executor->clock, step, &work, i);
-    if (step->d->opcode == CARD_OP_PUBLISH)
-        return publish(executor, step, err);
-    else if (step->d->opcode != CARD_OP_AWAIT)
-        compute(executor, step);
+    if (step->d->opcode == CARD_OP_PUBLISH) return publish(executor, step, err);
+    compute(executor, step);
     return 0;
 }
 
@@ -164,6 +178,9 @@ int sim_run(struct sim_executor *executor, const struct card_descriptor *program
         step.page_kernels = executor->page_kernels;
         rc = run_step(executor, &step, i, account, err);
         if (rc) error_prefix(err, "descriptor %u (%s)", i, card_opcode_name(program[i].opcode));
+        const unsigned passed = program[i].opcode == CARD_OP_AWAIT && !rc ? sim_passed_over(&step) : 0;
+        if (passed && executor->clock) sim_clock_pass_over(executor->clock, i + 1 + passed);
+        i += passed;
     }
     float_mode_set(mode);
     return rc;

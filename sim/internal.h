@@ -28,7 +28,8 @@ sim_operation sim_matmul, sim_expert_matmul;                           /* matmul
 
 /* Bytes of scratch that the descriptor needs with this many threads; UINT64_MAX if that overflows. */
 typedef uint64_t sim_scratch_size(const struct card_descriptor *d, unsigned threads);
-sim_scratch_size sim_router_scratch, sim_attention_scratch, sim_index_scratch, sim_expert_matmul_scratch;
+sim_scratch_size sim_router_scratch, sim_attention_scratch, sim_index_scratch;
+sim_scratch_size sim_matmul_scratch, sim_expert_matmul_scratch;
 
 /* Items of `work` multiply-adds each that make a part worth another thread's attention. */
 static inline uint32_t sim_grain(uint64_t work)

@@ -15,10 +15,14 @@
 void sim_publish(const struct sim_step *step);
 
 /*
- * Returns 0 when every chosen expert has a slot, having read it by acquire: what the host wrote before is seen.
+ * Returns 0 when every chosen expert has a slot, having read it by acquire: what the host wrote before is seen. PER_CHOICE:
+ * when one has, and dst says which; is_taken: dst says already which are to be taken, and these are waited for.
  * ERROR_CARD names an expert that has none and the time waited, or is the agent's, who is asked while it waits. The choices
  * have passed sim_step_check.
  */
-int sim_await(const struct sim_step *step, const struct card_agent *agent, struct error *err);
+int sim_await(const struct sim_step *step, const struct card_agent *agent, bool is_taken, struct error *err);
+
+/* Descriptors behind an AWAIT that do not run. */
+unsigned sim_passed_over(const struct sim_step *step);
 
 #endif

@@ -4,13 +4,17 @@
  * tile's, so weights cross memory once per chunk.
  */
 #include "kernels/abi/card_math.h"
+#include "sim/act_panel.h"
 #include "sim/internal.h"
 #include "sim/lanes.h"
 #include "sim/tile_kernels.h"
 
 #include <string.h>
 
-#define TOKEN_CHUNK 64u
+#define TOKEN_CHUNK PANEL_ROWS
+
+/* Tiles that meet one panel before the next one does: they stay in the second cache level, and so does the panel. */
+#define TILES_TOGETHER 8u
 
 /* Quantized activations, and how the job's output rows name them: row i of the output takes row i / divisor. */
 struct activations {
@@ -25,6 +29,8 @@ struct matmul {
     const struct card_descriptor *d;
     const struct sim_memory *memory;
     tile_kernel *kernel;
+    panel_kernel *panel_kernel;  /* NULL: not for so few rows, or not with this kernel */
+    const struct act_cell *cell; /* for panel_kernel */
     struct activations act;
     float *dst;        /* f32[output rows][R] */
     const float *bias; /* or NULL */
@@ -78,12 +84,22 @@ static void store_rows(const struct matmul *m, const struct row_list *rows, uint
         store_variant(m, rows, first, features, acc, 0, 0);
 }
 
+/* Of the last tile fewer than CARD_TILE_ROWS. */
+static uint32_t features_of(const struct matmul *m, uint32_t tile)
+{
+    const uint32_t left = m->d->rows - tile * CARD_TILE_ROWS;
+    return left < CARD_TILE_ROWS ? left : CARD_TILE_ROWS;
+}
+
+static const uint8_t *quantized_at(const struct matmul *m, card_addr matrix, uint32_t tile)
+{
+    const uint64_t tile_bytes = (uint64_t)m->blocks * card_block_bytes(m->d->format);
+    return sim_step_tile(m->memory, matrix, tile, m->banks, tile_bytes);
+}
+
 static void quantized_tile(const struct matmul *m, card_addr matrix, uint32_t tile, const struct row_list *rows)
 {
-    const uint32_t first = tile * CARD_TILE_ROWS;
-    const uint32_t features = m->d->rows - first < CARD_TILE_ROWS ? m->d->rows - first : CARD_TILE_ROWS;
-    const uint64_t tile_bytes = (uint64_t)m->blocks * card_block_bytes(m->d->format);
-    const uint8_t *at = sim_step_tile(m->memory, matrix, tile, m->banks, tile_bytes);
+    const uint8_t *at = quantized_at(m, matrix, tile);
     for (uint32_t from = 0; from < rows->n; from += TOKEN_CHUNK) {
         float acc[TOKEN_CHUNK][CARD_TILE_ROWS];
         struct row_list chunk = {.order = rows->order ? rows->order + from : NULL, .first = rows->first + from};
@@ -95,7 +111,37 @@ static void quantized_tile(const struct matmul *m, card_addr matrix, uint32_t ti
             act[i] = (struct act_row){m->act.value + group * CARD_GROUP_COLS, m->act.scale + group, m->act.sum + group};
         }
         m->kernel(m->d->format, at, m->blocks, m->groups, act, chunk.n, acc);
-        store_rows(m, &chunk, first, features, acc);
+        store_rows(m, &chunk, tile * CARD_TILE_ROWS, features_of(m, tile), acc);
+    }
+}
+
+/* Where the results of a panel will be written: asked for while the kernel computes them. */
+static void prefetch_rows(const struct matmul *m, const struct row_list *rows, uint32_t tile)
+{
+    const float *dst = m->dst + (size_t)rows->first * m->d->rows + (size_t)tile * CARD_TILE_ROWS;
+    for (uint32_t i = 0; i < rows->n; i++) __builtin_prefetch(dst + (size_t)i * m->d->rows, 1);
+}
+
+/* Rows [rows->first, + n) are a panel. */
+static void panel_tile(const struct matmul *m, uint32_t tile, const struct row_list *rows)
+{
+    float acc[PANEL_ROWS][CARD_TILE_ROWS];
+    memset(acc, 0, rows->n * sizeof acc[0]);
+    prefetch_rows(m, rows, tile);
+    m->panel_kernel(m->d->format, quantized_at(m, m->d->weight, tile), m->blocks, m->groups,
+                    act_panel_at(m->cell, rows->first, m->groups), rows->n, acc);
+    store_rows(m, rows, tile * CARD_TILE_ROWS, features_of(m, tile), acc);
+}
+
+static void panel_tiles(const struct matmul *m, uint32_t begin, uint32_t end)
+{
+    for (uint32_t t = begin; t < end; t += TILES_TOGETHER) {
+        const uint32_t last = end - t < TILES_TOGETHER ? end : t + TILES_TOGETHER;
+        for (uint32_t from = 0; from < m->d->tokens; from += PANEL_ROWS) {
+            const uint32_t left = m->d->tokens - from;
+            const struct row_list rows = {.first = from, .n = left < PANEL_ROWS ? left : PANEL_ROWS};
+            for (uint32_t tile = t; tile < last; tile++) panel_tile(m, tile, &rows);
+        }
     }
 }
 
@@ -105,8 +151,7 @@ static float float_dot(const float *a, const float *b, uint32_t n) { return lane
 /* The same 16 output features from a matrix of plain floats. */
 static void float_tile(const struct matmul *m, card_addr matrix, uint32_t tile, const struct row_list *rows)
 {
-    const uint32_t n = m->d->cols, first = tile * CARD_TILE_ROWS;
-    const uint32_t features = m->d->rows - first < CARD_TILE_ROWS ? m->d->rows - first : CARD_TILE_ROWS;
+    const uint32_t n = m->d->cols, first = tile * CARD_TILE_ROWS, features = features_of(m, tile);
     const uint64_t tile_bytes = sizeof(float) * CARD_TILE_ROWS * (uint64_t)n;
     const int added = (m->d->flags & CARD_FLAG_ADD) != 0;
     const float *at = (const float *)(const void *)sim_step_tile(m->memory, matrix, tile, m->banks, tile_bytes);
@@ -160,15 +205,34 @@ static void dense_part(void *job, uint32_t begin, uint32_t end, unsigned worker)
     (void)worker;
     const struct matmul *m = job;
     const struct row_list rows = {.n = m->d->tokens};
-    for (uint32_t tile = begin; tile < end; tile++) tile_of_matrix(m, m->d->weight, tile, &rows);
+    if (m->panel_kernel)
+        panel_tiles(m, begin, end);
+    else
+        for (uint32_t tile = begin; tile < end; tile++) tile_of_matrix(m, m->d->weight, tile, &rows);
+}
+
+static int is_packed(const struct card_descriptor *d)
+{
+    return d->format != CARD_FORMAT_F32 && d->tokens >= PANEL_LEAST_ROWS;
+}
+
+uint64_t sim_matmul_scratch(const struct card_descriptor *d, unsigned threads)
+{
+    (void)threads;
+    return is_packed(d) ? act_panel_bytes(d->tokens, card_act_groups(d->cols)) : 0;
 }
 
 void sim_matmul(struct pool *pool, const struct sim_step *step, void *scratch)
 {
-    (void)scratch;
     const struct card_descriptor *d = step->d;
     struct matmul m = matmul_of(step, d->param[0], d->tokens, 1);
     m.bias = step->aux;
+    m.panel_kernel = is_packed(d) ? panel_kernel_of(step->tile_kernel) : NULL;
+    if (m.panel_kernel) {
+        const struct act_row first = {m.act.value, m.act.scale, m.act.sum};
+        m.cell = scratch;
+        act_panel_pack(pool, d->format, &first, d->tokens, m.groups, scratch);
+    }
     uint64_t work = (uint64_t)CARD_TILE_ROWS * d->cols * d->tokens;
     pool_run(pool, tiles_of(d), sim_grain(work), dense_part, &m);
 }
@@ -208,7 +272,8 @@ static uint32_t group_by_expert(struct expert_job *job, uint32_t *scratch)
     job->start = job->expert + choices;
     uint32_t *count = job->start + choices + 1;
     memset(count, 0, d->param[1] * sizeof *count);
-    for (uint32_t i = 0; i < choices; i++) count[expert_of(job->step, i)]++;
+    for (uint32_t i = 0; i < choices; i++)
+        if (expert_of(job->step, i) != CARD_NO_EXPERT) count[expert_of(job->step, i)]++;
     uint32_t in_use = 0, at = 0;
     for (uint32_t e = 0; e < d->param[1]; e++) {
         if (count[e] == 0) continue;
@@ -218,7 +283,8 @@ static uint32_t group_by_expert(struct expert_job *job, uint32_t *scratch)
         count[e] = at - count[e]; /* from here: where its next row goes */
     }
     job->start[in_use] = at;
-    for (uint32_t i = 0; i < choices; i++) job->order[count[expert_of(job->step, i)]++] = i;
+    for (uint32_t i = 0; i < choices; i++)
+        if (expert_of(job->step, i) != CARD_NO_EXPERT) job->order[count[expert_of(job->step, i)]++] = i;
     return in_use;
 }
 
@@ -248,6 +314,7 @@ void sim_expert_matmul(struct pool *pool, const struct sim_step *step, void *scr
         .tiles = tiles_of(d),
     };
     uint32_t in_use = group_by_expert(&job, scratch);
+    if (in_use == 0) return;
     uint64_t work = (uint64_t)CARD_TILE_ROWS * d->cols * (d->tokens * d->param[0] / in_use);
     pool_run(pool, in_use * job.tiles, sim_grain(work), expert_part, &job);
 }

@@ -52,6 +52,15 @@ struct page_kernels {
      */
     void (*weigh)(float *const *acc, float *rescale, uint32_t n, const float (*p)[CARD_PAGE_TOKENS],
                   const slot_set *slots, const float *value, size_t stride, uint32_t dims);
+    /*
+     * dots and weigh of a page of halves as it lies in memory; dims: a multiple of 16. For up to `few` queries that is
+     * faster than read_halves first.
+     */
+    uint32_t few;
+    void (*dots_halves)(const float *const *query, uint32_t n, const uint16_t *key, uint32_t dims, slot_set slots,
+                        float (*score)[CARD_PAGE_TOKENS]);
+    void (*weigh_halves)(float *const *acc, float *rescale, uint32_t n, const float (*p)[CARD_PAGE_TOKENS],
+                         const slot_set *slots, const uint16_t *value, uint32_t dims);
     /* Floats of halves. A NaN stays one, of any sign and payload. */
     void (*read_halves)(float *to, const uint16_t *half, size_t n);
     /* Floats of n whole groups of INT8 or INT4 pages (card_layout.h): scale * q, fma(scale, q, min). NaN as above. */

@@ -38,6 +38,10 @@ static inline uint64_t sim_rate(uint64_t amount, uint64_t q)
 {
     return (uint64_t)(((unsigned __int128)amount * q + ((1u << 20) - 1)) >> 20);
 }
+/* The same of an amount up to sim_few(q). */
+static inline uint64_t sim_rate_of_few(uint64_t amount, uint64_t q) { return (amount * q + ((1u << 20) - 1)) >> 20; }
+static inline uint64_t sim_few(uint64_t q) { return (UINT64_MAX - (1u << 20)) / q; }
+
 static inline uint64_t sim_cycles(const struct sim_rates *rates, uint64_t cycles)
 {
     return sim_rate(cycles, rates->cycle_q);

@@ -95,6 +95,9 @@ void page_scores(const struct page_keys *keys, const struct queries *queries, sl
         integer_scores(keys, queries, slots, scale, score);
         return;
     }
-    keys->kernels->dots(queries->floats, queries->n, keys->floats.at, keys->dims, slots, score);
+    if (keys->halves)
+        keys->kernels->dots_halves(queries->floats, queries->n, keys->halves, keys->dims, slots, score);
+    else
+        keys->kernels->dots(queries->floats, queries->n, keys->floats.at, keys->dims, slots, score);
     scale_all(score, queries->n, scale);
 }

@@ -40,10 +40,11 @@ static inline void queries_add(struct queries *queries, unsigned format, uint32_
         (struct act_row){.value = (const int8_t *)(const void *)(sum + groups), .scale = scale, .sum = sum};
 }
 
-/* Keys of one page, in the form in which queries meet them: floats, or two tiles of 16 rows (card_layout.h). */
+/* Keys of one page, in the form in which queries meet them: halves, floats, or two tiles of 16 rows (card_layout.h). */
 struct page_keys {
     unsigned format;
     uint32_t dims;
+    const uint16_t *halves; /* NULL: not in this form */
     struct kv_floats floats;
     const uint8_t *tiles;
     const struct page_kernels *kernels;

@@ -162,7 +162,7 @@ static int check_batch(const struct sim_step *step, struct error *err)
 static int check_expert(const struct sim_step *step, uint64_t i, struct error *err)
 {
     const uint32_t expert = ((const struct card_choice *)step->aux)[i].expert;
-    if (expert < step->d->param[1]) return 0;
+    if (expert < step->d->param[1] || expert == CARD_NO_EXPERT) return 0;
     return error_set(err, ERROR_CARD, "choice %" PRIu64 ": expert %u, the slot table has %u", i, expert,
                      step->d->param[1]);
 }
@@ -206,6 +206,7 @@ static int check_slots(const struct sim_step *step, struct error *err)
         if (rc) return rc;
         const uint32_t expert = choice ? choice[i].expert : (uint32_t)i;
         const uint64_t bit = UINT64_C(1) << expert % 64;
+        if (expert == CARD_NO_EXPERT) continue;
         if (checked[expert / 64] & bit) continue;
         rc = check_slot(step, expert, err);
         if (rc) return rc;

@@ -143,34 +143,48 @@ INLINE int32_t half_sum(const int8_t *value)
     return _mm_cvtsi128_si32(sums) + _mm_extract_epi16(sums, 4) - 128 * 16;
 }
 
-INLINE void group_rows(const struct group *g, uint32_t at, int32_t offset, int parts, int has_minimum,
-                       const struct act_row *rows, uint32_t n, float (*acc)[CARD_TILE_ROWS])
+/* What a group adds to the results of one row. */
+INLINE __m512 group_row(const struct group *g, uint32_t at, int32_t offset, int parts, int has_minimum,
+                        const struct act_row *row, __m512 total)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        const int8_t *value = rows[i].value + (size_t)at * CARD_GROUP_COLS;
-        const __m512 by = _mm512_set1_ps(rows[i].scale[at]);
-        const int32_t sum = rows[i].sum[at];
-        __m512 total = _mm512_loadu_ps(acc[i]);
-        if (parts == 1) {
-            const __m512i exact = dot(g, value, 0, 8, _mm512_set1_epi32(wrapped_product(-offset, sum)));
-            total = _mm512_fmadd_ps(_mm512_mul_ps(g->scale[0], by), _mm512_cvtepi32_ps(exact), total);
-        } else {
-            const int32_t first = half_sum(value);
-            const __m512i a = dot(g, value, 0, 4, _mm512_set1_epi32(wrapped_product(-offset, first)));
-            const __m512i b =
-                dot(g, value, 4, 8, _mm512_set1_epi32(wrapped_product(-offset, wrapped_difference(sum, first))));
-            total = _mm512_fmadd_ps(_mm512_mul_ps(g->scale[0], by), _mm512_cvtepi32_ps(a), total);
-            total = _mm512_fmadd_ps(_mm512_mul_ps(g->scale[1], by), _mm512_cvtepi32_ps(b), total);
-        }
-        if (has_minimum) total = _mm512_fmadd_ps(_mm512_mul_ps(g->minimum, by), _mm512_set1_ps((float)sum), total);
-        _mm512_storeu_ps(acc[i], total);
+    const int8_t *value = row->value + (size_t)at * CARD_GROUP_COLS;
+    const __m512 by = _mm512_set1_ps(row->scale[at]);
+    const int32_t sum = row->sum[at];
+    if (parts == 1) {
+        const __m512i exact = dot(g, value, 0, 8, _mm512_set1_epi32(wrapped_product(-offset, sum)));
+        total = _mm512_fmadd_ps(_mm512_mul_ps(g->scale[0], by), _mm512_cvtepi32_ps(exact), total);
+    } else {
+        const int32_t first = half_sum(value);
+        const __m512i a = dot(g, value, 0, 4, _mm512_set1_epi32(wrapped_product(-offset, first)));
+        const __m512i b =
+            dot(g, value, 4, 8, _mm512_set1_epi32(wrapped_product(-offset, wrapped_difference(sum, first))));
+        total = _mm512_fmadd_ps(_mm512_mul_ps(g->scale[0], by), _mm512_cvtepi32_ps(a), total);
+        total = _mm512_fmadd_ps(_mm512_mul_ps(g->scale[1], by), _mm512_cvtepi32_ps(b), total);
     }
+    if (has_minimum) total = _mm512_fmadd_ps(_mm512_mul_ps(g->minimum, by), _mm512_set1_ps((float)sum), total);
+    return total;
 }
 
-INLINE void tile_rows(unsigned format, unsigned block_groups, int32_t offset, int parts, int has_minimum,
-                      const uint8_t *tile, uint32_t blocks, uint32_t groups, const struct act_row *rows, uint32_t n,
-                      float (*acc)[CARD_TILE_ROWS])
+/* The same of a row's cell: two chains of four products, as one of eight would wait for itself. */
+INLINE __m512 group_cell(const struct group *g, int parts, int has_minimum, const struct act_cell *cell, __m512 total)
 {
+    const __m512 by = _mm512_set1_ps(cell->scale);
+    for (int part = 0; part < parts; part++) {
+        const int from = 8 / parts * part;
+        const __m512i exact = dot(g, cell->value, from, from + 8 / parts, _mm512_set1_epi32(cell->start[part]));
+        total = _mm512_fmadd_ps(_mm512_mul_ps(g->scale[part], by), _mm512_cvtepi32_ps(exact), total);
+    }
+    if (has_minimum) total = _mm512_fmadd_ps(_mm512_mul_ps(g->minimum, by), _mm512_set1_ps(cell->sum), total);
+    return total;
+}
+
+/* Rows or cells, the other is NULL. one: n is 1, so that its results stay in a register. */
+INLINE void tile_groups(unsigned format, unsigned block_groups, int parts, int has_minimum, const uint8_t *tile,
+                        uint32_t blocks, uint32_t groups, const struct act_row *rows, const struct act_cell *cell,
+                        uint32_t n, float (*acc)[CARD_TILE_ROWS], int one)
+{
+    const int32_t offset = tile_offset(format);
+    __m512 total = _mm512_loadu_ps(acc[0]);
     for (uint32_t b = 0; b < blocks; b++) {
         const uint8_t *block = tile + (size_t)b * card_block_bytes(format);
         const uint32_t first = b * block_groups, left = groups - first < block_groups ? groups - first : block_groups;
@@ -183,24 +197,53 @@ INLINE void tile_rows(unsigned format, unsigned block_groups, int32_t offset, in
                 load_group128(block, i, &g);
             else
                 load_group256(format, block, i, &g);
-            group_rows(&g, first + i, offset, parts, has_minimum, rows, n, acc);
+            if (one) total = group_row(&g, first + i, offset, parts, has_minimum, rows, total);
+            for (uint32_t r = 0; r < n && !one; r++) {
+                const __m512 start = _mm512_loadu_ps(acc[r]);
+                _mm512_storeu_ps(acc[r],
+                                 cell ? group_cell(&g, parts, has_minimum, cell + (size_t)(first + i) * n + r, start)
+                                      : group_row(&g, first + i, offset, parts, has_minimum, rows + r, start));
+            }
         }
     }
+    if (one) _mm512_storeu_ps(acc[0], total);
+}
+
+/* A format's constants, for the compiler: the loops of each are compiled apart. */
+INLINE void tile_of_format(unsigned format, const uint8_t *tile, uint32_t blocks, uint32_t groups,
+                           const struct act_row *rows, const struct act_cell *cell, uint32_t n,
+                           float (*acc)[CARD_TILE_ROWS], int one)
+{
+#define CASE(format, block_groups, parts, has_minimum)                                                                 \
+    case format:                                                                                                       \
+        tile_groups(format, block_groups, parts, has_minimum, tile, blocks, groups, rows, cell, n, acc, one);          \
+        break
+    switch (format) {
+        CASE(CARD_FORMAT_INT4, 2, 1, 0);
+        CASE(CARD_FORMAT_INT4_MIN, 2, 1, 1);
+        CASE(CARD_FORMAT_INT8, 2, 1, 0);
+        CASE(CARD_FORMAT_INT8_MIN, 2, 1, 1);
+        CASE(CARD_FORMAT_Q4_K, 8, 1, 1);
+        CASE(CARD_FORMAT_Q5_K, 8, 1, 1);
+        CASE(CARD_FORMAT_Q6_K, 8, 2, 0);
+        CASE(CARD_FORMAT_MXFP4, 4, 1, 0);
+    default: break;
+    }
+#undef CASE
 }
 
 TARGET void tile_avx512(unsigned format, const uint8_t *tile, uint32_t blocks, uint32_t groups,
                         const struct act_row *rows, uint32_t n, float (*acc)[CARD_TILE_ROWS])
 {
-    switch (format) {
-    case CARD_FORMAT_INT4: tile_rows(CARD_FORMAT_INT4, 2, 8, 1, 0, tile, blocks, groups, rows, n, acc); break;
-    case CARD_FORMAT_INT4_MIN: tile_rows(CARD_FORMAT_INT4_MIN, 2, 0, 1, 1, tile, blocks, groups, rows, n, acc); break;
-    case CARD_FORMAT_INT8: tile_rows(CARD_FORMAT_INT8, 2, 128, 1, 0, tile, blocks, groups, rows, n, acc); break;
-    case CARD_FORMAT_INT8_MIN: tile_rows(CARD_FORMAT_INT8_MIN, 2, 128, 1, 1, tile, blocks, groups, rows, n, acc); break;
-    case CARD_FORMAT_Q4_K: tile_rows(CARD_FORMAT_Q4_K, 8, 0, 1, 1, tile, blocks, groups, rows, n, acc); break;
-    case CARD_FORMAT_Q5_K: tile_rows(CARD_FORMAT_Q5_K, 8, 0, 1, 1, tile, blocks, groups, rows, n, acc); break;
-    case CARD_FORMAT_Q6_K: tile_rows(CARD_FORMAT_Q6_K, 8, 32, 2, 0, tile, blocks, groups, rows, n, acc); break;
-    case CARD_FORMAT_MXFP4: tile_rows(CARD_FORMAT_MXFP4, 4, 12, 1, 0, tile, blocks, groups, rows, n, acc); break;
-    default: break;
-    }
+    if (n == 1)
+        tile_of_format(format, tile, blocks, groups, rows, NULL, 1, acc, 1);
+    else
+        tile_of_format(format, tile, blocks, groups, rows, NULL, n, acc, 0);
+}
+
+TARGET void panel_avx512(unsigned format, const uint8_t *tile, uint32_t blocks, uint32_t groups,
+                         const struct act_cell *cell, uint32_t n, float (*acc)[CARD_TILE_ROWS])
+{
+    tile_of_format(format, tile, blocks, groups, NULL, cell, n, acc, 0);
 }
 #endif

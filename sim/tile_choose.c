@@ -14,14 +14,15 @@
 static const struct {
     const char *name;
     tile_kernel *run;
+    panel_kernel *panel; /* NULL: none */
 } kernels[] = {
 #if defined(__x86_64__)
-    {"avx512", tile_avx512},
-    {"avx2", tile_avx2},
+    {"avx512", tile_avx512, panel_avx512},
+    {"avx2", tile_avx2, NULL},
 #elif defined(__aarch64__)
-    {"neon", tile_neon},
+    {"neon", tile_neon, NULL},
 #endif
-    {"generic", tile_generic},
+    {"generic", tile_generic, NULL},
 };
 
 #if defined(__x86_64__)
@@ -54,6 +55,14 @@ tile_kernel *tile_kernel_find(const char *asked, const char **name)
         if (!processor_has(kernels[i].name)) continue;
         *name = kernels[i].name;
         return kernels[i].run;
+    }
+    return NULL;
+}
+
+panel_kernel *panel_kernel_of(tile_kernel *kernel)
+{
+    for (size_t i = 0; i < sizeof kernels / sizeof kernels[0]; i++) {
+        if (kernels[i].run == kernel) return kernels[i].panel;
     }
     return NULL;
 }

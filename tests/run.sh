@@ -18,9 +18,10 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-need_packages $BUILD_PACKAGES libcmocka-dev curl jq ca-certificates procps python3 python3-venv clang clang-format libclang-rt-14-dev \
+need_packages $BUILD_PACKAGES libcmocka-dev curl jq ca-certificates procps openssl python3 python3-venv clang clang-format libclang-rt-14-dev \
     ocl-icd-opencl-dev opencl-headers pocl-opencl-icd oclgrind g++ make verilator yosys \
-    gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user || exit 1
+    gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user libxrt-dev libxrt1 uuid-dev binutils unzip || exit 1
+if [ $long = yes ]; then need_packages qemu-system-x86 busybox-static || exit 1; fi
 mkdir -p build/test-logs
 venv=build/venv
 if ! cmp -s tests/requirements.txt "$venv/installed.txt"; then
@@ -70,6 +71,9 @@ for preset in release asan tsan; do
     if [ $preset = release ] && ! grep -q SLUICE_OPENCL:BOOL=ON build/release/CMakeCache.txt; then # configured before OpenCL came
         { cmake -DSLUICE_OPENCL=ON build/release >/dev/null && build_preset release all; } || exit 1
     fi
+    if ! grep -q SLUICE_XRT:BOOL=ON build/$preset/CMakeCache.txt; then # configured before XRT came
+        { cmake -DSLUICE_XRT=ON build/$preset >/dev/null && build_preset $preset all; } || exit 1
+    fi
     grep -q SLUICE_TESTS:BOOL=ON build/$preset/CMakeCache.txt || { cmake -DSLUICE_TESTS=ON "build/$preset" >/dev/null && build_preset $preset all; } || exit 1
 done
 build_preset fuzz all || exit 1
@@ -80,8 +84,8 @@ export ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktra
 demo=host/model/demo/demo.gguf
 
 # Short and long forms of the same checks.
-damaged=60 fuzz_seconds=15 every=4 rtl_operands=400000
-if [ $long = yes ]; then damaged=300 fuzz_seconds=60 every=1 rtl_operands=50000000; fi
+damaged=60 schemas=40 fuzz_seconds=15 every=4 rtl_operands=400000 xrt_cards= xrt_models="--completions 40"
+if [ $long = yes ]; then damaged=300 schemas=2000 fuzz_seconds=60 every=1 rtl_operands=50000000 xrt_cards=every xrt_models="--completions 1000 --every"; fi
 
 check lint $python tests/lint/lint.py
 check lint-refuses $python tests/lint/lint_test.py
@@ -95,10 +99,18 @@ check logits-ref $python tests/models/check_logits.py $sluice --card ref
 check logits-sim $python tests/models/check_logits.py $sluice --card sim
 check logits-opencl $python tests/models/same_bits.py $sluice --cards sim,opencl
 check opencl-races bash tests/opencl/races.sh build/release/tests/opencl_races
+check xrt-card bash tests/xrt/card_tests.sh build/release $xrt_cards
+check xrt-models $python tests/xrt/emulation_test.py $sluice $xrt_models
 check commands $python tests/cli/commands_test.py $sluice
+if [ $long = yes ]; then check pci-machine $python tests/qemu/pci_machine.py build/release/tests/pci_machine; fi
 check plan $python tests/cli/plan_test.py $sluice
 check virtual-times $python tests/cli/virtual_times_test.py $sluice
 check openai-client $python tests/serve/openai_client_test.py $sluice
+check structure $python tests/serve/structure_test.py $sluice --count $schemas
+check endpoints $python tests/serve/endpoints_test.py $sluice
+check unix-socket $python tests/serve/unix_socket_test.py $sluice
+check tls $python tests/serve/tls_test.py $sluice
+check keys $python tests/serve/keys_test.py $sluice
 check http-abuse-asan $python tests/serve/http_abuse_test.py $asan
 check openai-client-tsan $python tests/serve/openai_client_test.py $tsan
 check damaged-models-asan $python tests/faults/damaged_models.py $asan $demo --count $damaged

@@ -151,6 +151,12 @@ def check_loops(found, promised, broken):
             broken.append(f"the loop {label} promises II {ii}, reached is {got}")
 
 
+def abi_version():
+    """Of the card contract that this source speaks: what the host compares before it loads the bitstream."""
+    match = re.search(r"^#define CARD_ABI_VERSION (\d+)u?$", (ROOT / "kernels/abi/card_program.h").read_text(), re.M)
+    return int(match[1]) if match else sys.exit("check_build.py: kernels/abi/card_program.h says no CARD_ABI_VERSION")
+
+
 def main():
     parser = argparse.ArgumentParser()
     for name in ("card", "design", "platform", "tools"):
@@ -183,7 +189,7 @@ def main():
                               capture_output=True, text=True).stdout.strip()
     content = options.xclbin.read_bytes()
     manifest = {
-        "schema": 1, "file": options.xclbin.name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(),
+        "schema": 2, "abi_version": abi_version(), "file": options.xclbin.name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(),
         "card": options.card, "design": options.design, "platform": options.platform, "tools": options.tools, "revision": revision,
         "clock_mhz": options.clock, "timing": timing, "compute_units": units, "loops": loops,
         "promises_kept": not broken, "broken": broken,

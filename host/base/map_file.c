@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/base/map_file.h"
 
+#include "host/base/map_guard.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -65,6 +67,7 @@ int map_file_open_kept(const char *path, struct map_file *map, int *out, struct 
     }
     map->bytes = bytes;
     map->size = (size_t)about.st_size;
+    map->guard = map_guard_add(bytes, map->size);
     *out = fd;
     return 0;
 done:
@@ -74,8 +77,17 @@ done:
 
 void map_file_close(struct map_file *map)
 {
+    map_guard_remove(map->guard);
     if (map->bytes) munmap((void *)(uintptr_t)map->bytes, map->size);
     *map = (struct map_file){0};
+}
+
+int map_file_check(const struct map_file *map, const char *path, struct error *err)
+{
+    if (!map_guard_shrank(map->guard)) return 0;
+    return error_set(err, ERROR_IO,
+                     "%s: the file has become shorter while it was in use (replace files by rename, and load it again)",
+                     path);
 }
 
 void map_file_forget(const struct map_file *map, const uint8_t *bytes, size_t n_bytes)

@@ -2,6 +2,8 @@
 #ifndef SLUICE_BASE_VECTOR_CLONES_H
 #define SLUICE_BASE_VECTOR_CLONES_H
 
+#include <features.h> /* __GLIBC__ */
+
 /*
  * Functions marked VECTOR_CLONES are compiled three times and the best one is chosen when the program starts: with AVX-512,
  * with AVX2 and FMA, and for any x86-64. The bits are the same. Sanitizers cannot run the chooser, so they get the plain

@@ -47,7 +47,7 @@ struct card_bank {
 };
 
 struct card_info {
-    const char *backend; /* "sim", "ref", "opencl"; static storage */
+    const char *backend; /* "sim", "ref", "opencl", "xrt"; static storage */
     char name[64];       /* for people */
     char profile[32];    /* of the card whose time it keeps: "u55c"; empty without a clock */
     uint32_t abi_version;
@@ -90,7 +90,7 @@ typedef uint64_t card_event;
 /*
  * Opens the card that spec names: "sim", "sim:banks=4" (its memory in 4 banks), "sim:simd=avx2" (avx512, avx2, neon,
  * generic: the instructions it computes with, the fastest unless asked otherwise), "ref", "opencl" (the first device that
- * can be a card), "opencl:1" (the second device). *out is owned by the caller: card_close.
+ * can be a card), "opencl:1" (the second device), "xrt", "xrt:1,bitstream=FILE" (README.md). *out is owned by the caller: card_close.
  *
  * "sim:u55c" (a profile's name, or the path of one: whatever has a '/' or a '.') is a card with that profile's banks and
  * memory and a virtual clock; "sim:u55c,host=NAME": in that host and not the profile's own; "sim:u55c,timing": nothing is

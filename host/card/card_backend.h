@@ -94,6 +94,9 @@ extern const struct card_backend_ops card_sim_ops, card_ref_ops;
 #ifdef SLUICE_OPENCL
 extern const struct card_backend_ops card_opencl_ops;
 #endif
+#ifdef SLUICE_XRT
+extern const struct card_backend_ops card_xrt_ops;
+#endif
 
 /* card_open with a backend that is not in the list of names: how tests put their own behind the interface. */
 int card_open_backend(const struct card_backend_ops *ops, const struct card_options *options, struct card **out,

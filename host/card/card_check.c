@@ -93,7 +93,7 @@ static const struct {
     [CARD_OP_DECAY] = {.max_cols = MAX_FEATURES},
     [CARD_OP_EXPERT_SPREAD] = {.max_cols = MAX_FEATURES, .params = check_choices_params},
     [CARD_OP_PUBLISH] = {.max_rows = MAX_CHOICES},
-    [CARD_OP_AWAIT] = {.params = check_await_params},
+    [CARD_OP_AWAIT] = {.flags = CARD_FLAG_PER_CHOICE, .params = check_await_params},
 };
 
 /* ---- opcode, flags, extension, format, shape ---- */
@@ -234,6 +234,17 @@ static int check_operands(const struct card_descriptor *d, const struct card_des
     return 0;
 }
 
+/* What AWAIT may pass over lies in the program, and ends before a descriptor and not before an extension. */
+static int check_passed_over(const struct card_descriptor *d, unsigned n_after, struct error *err)
+{
+    if (d->opcode != CARD_OP_AWAIT) return 0;
+    if (d->param[3] > n_after)
+        return error_set(err, ERROR_BAD_ARGUMENT, "P3 (descriptors): %u, %u are after it", d->param[3], n_after);
+    if (d->param[3] < n_after && d[1 + d->param[3]].opcode == CARD_OP_EXTENSION)
+        return error_set(err, ERROR_BAD_ARGUMENT, "P3 (descriptors): %u end before an EXTENSION", d->param[3]);
+    return 0;
+}
+
 /* One descriptor with its extension, *e, which may be NULL. */
 static int check_descriptor(const struct card_descriptor *d, unsigned n_after, const struct card_check_limits *limits,
                             const struct card_descriptor **e, struct error *err)
@@ -248,6 +259,7 @@ static int check_descriptor(const struct card_descriptor *d, unsigned n_after, c
     if (!rc) rc = check_extension(d, n_after, e, err);
     if (!rc) rc = check_shape(d, limits, err);
     if (!rc && rules[d->opcode].params) rc = rules[d->opcode].params(d, *e, limits, err);
+    if (!rc) rc = check_passed_over(d, n_after, err);
     return rc ? rc : check_operands(d, *e, limits, err);
 }
 

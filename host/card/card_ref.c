@@ -59,7 +59,7 @@ static int run(const struct sim_step *step, const struct card_agent *agent, stru
     int rc = sim_step_check(step, err);
     if (rc) return rc;
     if (step->d->opcode == CARD_OP_PUBLISH) return publish(step, agent, err);
-    if (step->d->opcode == CARD_OP_AWAIT) return sim_await(step, agent, err);
+    if (step->d->opcode == CARD_OP_AWAIT) return sim_await(step, agent, false, err);
     if (operations[step->d->opcode].run_or_fail) return operations[step->d->opcode].run_or_fail(step, err);
     operations[step->d->opcode].run(step);
     return 0;
@@ -81,6 +81,7 @@ static int submit(struct card_backend *backend, const struct card_order *order, 
         const struct sim_work work = sim_work_of(&step);
         sim_account_add(&card->account, &work);
         if (step.e) i++;
+        if (program[i].opcode == CARD_OP_AWAIT) i += sim_passed_over(&step);
     }
     return 0;
 }

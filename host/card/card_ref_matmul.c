@@ -30,6 +30,7 @@ void ref_expert_matmul(const struct sim_step *s)
     const size_t choices = (size_t)d->tokens * d->param[0];
     for (size_t i = 0; i < choices; i++) {
         const size_t expert = s->aux ? ((const struct card_choice *)s->aux)[i].expert : i % d->param[0];
+        if (s->aux && expert == CARD_NO_EXPERT) continue;
         const card_addr slot = ((const card_addr *)s->weight)[expert];
         const float *x = ref_row(s->src, sim_step_has(s, CARD_FLAG_PER_CHOICE) ? i : i / d->param[0], d->cols);
         float *dst = ref_result(s, i, d->rows);

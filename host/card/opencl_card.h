@@ -3,6 +3,7 @@
 #ifndef SLUICE_CARD_OPENCL_CARD_H
 #define SLUICE_CARD_OPENCL_CARD_H
 
+#include "host/card/card_await.h"
 #include "host/card/opencl.h"
 
 #include <pthread.h>
@@ -86,8 +87,8 @@ int opencl_enqueue_part(struct opencl_card *card, struct opencl_record *record, 
 /* Gives the agent what the PUBLISHes before record->next have written. */
 int opencl_answer(struct opencl_card *card, struct opencl_record *record, struct error *err);
 
-/* Looks at the slot table of the AWAIT at record->next: *missing is an expert without a slot, CARD_NO_SLOT if none is. */
-int opencl_look_at_slots(struct opencl_card *card, const struct opencl_record *record, uint64_t *missing,
+/* Looks at the slot table of the AWAIT at record->next; a PER_CHOICE that goes on has written its dst then. */
+int opencl_look_at_slots(struct opencl_card *card, const struct opencl_record *record, struct card_look *look,
                          struct error *err);
 
 #endif

@@ -174,7 +174,8 @@ static int enqueue_slot_check(const struct opencl_run *run, const struct card_de
     const struct card_operand matrix = card_matrix_operand("", 0, d->format, d->rows, d->cols, d->param[2]);
     const struct opencl_arguments arguments = {
         OPERANDS(each ? OPENCL_ABSENT : d->aux, d->weight, OPENCL_RANGES),
-        WIDES(matrix.bytes, matrix.tile_bytes, card_matrix_bytes(d->format, d->rows, d->cols)),
+        WIDES(matrix.bytes, matrix.tile_bytes, card_matrix_bytes(d->format, d->rows, d->cols),
+              (uint64_t)d->rows * d->cols * (each ? d->tokens : 1)),
         WORDS(run->machine->n_ranges, each ? d->param[1] : d->tokens * d->param[0], d->param[1], d->param[2],
               matrix.align, (uint32_t)each, index),
     };

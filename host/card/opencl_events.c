@@ -123,21 +123,22 @@ static void look_at_await(struct opencl_card *card, struct opencl_record *record
 {
     const struct card_descriptor *d = &record->program[record->next];
     const uint64_t now = now_us();
-    uint64_t missing;
+    struct card_look look = {0};
     if (record->await_until_us == 0) record->await_until_us = now + d->param[2];
     int rc = opencl_answer(card, record, &record->failure);
-    if (!rc) rc = opencl_look_at_slots(card, record, &missing, &record->failure);
-    if (!rc && missing != CARD_NO_SLOT && card->agent.missing)
-        rc = card->agent.missing(card->agent.context, (uint32_t)missing, now >= record->await_until_us,
+    if (!rc) rc = opencl_look_at_slots(card, record, &look, &record->failure);
+    if (!rc && !look.goes_on && card->agent.missing)
+        rc = card->agent.missing(card->agent.context, (uint32_t)look.missing, now >= record->await_until_us,
                                  &record->failure);
     if (rc) error_prefix(&record->failure, "descriptor %u (%s)", record->next, card_opcode_name(d->opcode));
-    if (!rc && missing == CARD_NO_SLOT) {
+    if (!rc && look.goes_on) {
         record->await_until_us = 0;
-        rc = opencl_enqueue_part(card, record, record->next + 1, NULL, 0, &record->failure);
+        record->answered = record->next + 1 + look.passed_over;
+        rc = opencl_enqueue_part(card, record, record->answered, NULL, 0, &record->failure);
         if (rc) clFinish(card->machine.compute); /* what was enqueued still writes to the slot */
     } else if (!rc && now >= record->await_until_us) {
         rc = error_set(&record->failure, ERROR_CARD, "expert %" PRIu64 ": no slot after %" PRIu64 " microseconds",
-                       missing, now - record->await_until_us + d->param[2]);
+                       look.missing, now - record->await_until_us + d->param[2]);
         error_prefix(&record->failure, "descriptor %u (%s)", record->next, card_opcode_name(d->opcode));
     }
     if (rc) record->failure.code = ERROR_CARD;

@@ -167,7 +167,6 @@ static void account_shapes(struct opencl_account *account, const struct card_des
         account->weight_bytes += card_matrix_bytes(d->format, d->rows, d->cols);
         account->multiply_adds += matrix * d->tokens;
         break;
-    case CARD_OP_EXPERT_MATMUL: account->multiply_adds += matrix * d->tokens * d->param[0]; break;
     case CARD_OP_KV_WRITE:
         account->kv_bytes += d->tokens * card_page_bytes(d->format, d->rows, d->cols, d->param[1]) / CARD_PAGE_TOKENS;
         break;

@@ -142,24 +142,28 @@ int opencl_answer(struct opencl_card *card, struct opencl_record *record, struct
     return rc;
 }
 
-int opencl_look_at_slots(struct opencl_card *card, const struct opencl_record *record, uint64_t *missing,
+static int write_table(struct opencl_card *card, card_addr address, const void *table, size_t bytes, struct error *err)
+{
+    const cl_int status = clEnqueueWriteBuffer(card->to_card, card->machine.bank[CARD_ADDR_BANK(address)], CL_TRUE,
+                                               (size_t)CARD_ADDR_OFFSET(address), bytes, table, 0, NULL, NULL);
+    return status == CL_SUCCESS ? 0 : opencl_fail(err, "choices of AWAIT", status);
+}
+
+int opencl_look_at_slots(struct opencl_card *card, const struct opencl_record *record, struct card_look *look,
                          struct error *err)
 {
     const struct card_descriptor *d = &record->program[record->next];
     const size_t n = (size_t)d->tokens * d->param[0];
     void *choices = NULL, *slots = NULL;
-    int rc = read_table(card, d->aux, n * sizeof(struct card_choice), &choices, err);
+    struct card_choice *sorted = memory_array(2 * n, sizeof *sorted);
+    int rc = sorted ? 0 : error_set(err, ERROR_NO_MEMORY, "opencl: no memory for the choices of AWAIT");
+    if (!rc) rc = read_table(card, d->aux, n * sizeof(struct card_choice), &choices, err);
     if (!rc) rc = read_table(card, d->weight, d->param[1] * sizeof(card_addr), &slots, err);
-    *missing = CARD_NO_SLOT;
-    for (size_t i = 0; i < n && !rc && *missing == CARD_NO_SLOT; i++) {
-        const uint32_t expert = ((const struct card_choice *)choices)[i].expert;
-        /* The card has checked the choices; they may have been written since. */
-        if (expert >= d->param[1])
-            rc = error_set(err, ERROR_CARD, "choice %zu: expert %u, the slot table has %u", i, expert, d->param[1]);
-        else if (((const card_addr *)slots)[expert] == CARD_NO_SLOT)
-            *missing = expert;
-    }
+    if (!rc) rc = card_await_look(d, choices, slots, sorted, look, err);
+    if (!rc && look->goes_on && d->flags & CARD_FLAG_PER_CHOICE)
+        rc = write_table(card, d->dst, sorted, 2 * n * sizeof *sorted, err);
     free(choices);
     free(slots);
+    free(sorted);
     return rc;
 }

@@ -142,7 +142,8 @@ done:
 const struct command command_inspect = {
     .name = "inspect",
     .synopsis = "FILE [--json] [--all] [--hash] [--verify]",
-    .summary = "show what is in a GGUF or packed file: hyperparameters, tokenizer, metadata, tensors",
+    .summary =
+        "show what is in a GGUF or packed file or a safetensors folder: hyperparameters, tokenizer, metadata, tensors",
     .details = "FILE may be any part of a split model. Files of architectures and tensor types that this release\n"
                "cannot run are shown too. Long arrays are shortened unless --all is given.",
     .run = run,

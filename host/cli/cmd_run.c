@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sluice run: one answer (-p), a plain continuation (--raw -p), or a conversation in the terminal. */
+#include "host/base/map_file.h"
 #include "host/base/memory.h"
 #include "host/cli/commands.h"
 #include "host/cli/generate.h"
@@ -17,7 +18,7 @@
 struct run_options {
     struct session_options session;
     struct generate_options generate;
-    const char *prompt, *system;
+    const char *prompt, *system, *grammar_path, *schema_path;
     bool raw;
 };
 
@@ -153,13 +154,30 @@ static int catch_interrupts(int *fd, struct error *err)
     return 0;
 }
 
+/* The grammar or schema that answers shall match, from its file. */
+static int open_grammar(const struct session *session, struct run_options *options, struct error *err)
+{
+    const char *path = options->grammar_path ? options->grammar_path : options->schema_path;
+    enum grammar_kind kind = options->grammar_path ? GRAMMAR_GBNF : GRAMMAR_JSON_SCHEMA;
+    struct map_file file;
+    if (!path) return 0;
+    int status = map_file_open(path, &file, err);
+    if (status < 0) return status;
+    status =
+        engine_grammar(session->engine, kind, (const char *)file.bytes, file.size, &options->generate.grammar, err);
+    map_file_close(&file);
+    return status < 0 ? error_prefix(err, "%s", path) : 0;
+}
+
 static int run_session(struct run_options *options, struct error *err)
 {
     struct session session = {0};
     int status = options->prompt ? 0 : catch_interrupts(&options->generate.interrupt_fd, err);
     if (status == 0) status = session_open(&options->session, true, false, &session, err);
+    if (status == 0) status = open_grammar(&session, options, err);
     if (status == 0) status = answer_all(&session, options, err);
     if (status == 0) status = session_end_trace(&session, err);
+    grammar_release(options->generate.grammar);
     session_close(&session);
     if (options->generate.interrupt_fd >= 0) close(options->generate.interrupt_fd);
     return status;
@@ -187,6 +205,9 @@ static int run(const struct command *self, int argc, char **argv)
         {"top-p", 0, OPTION_FLOAT, &sampling->top_p, "P", "sample among the best that make up P (default 1)", 1e-6, 1},
         {"min-p", 0, OPTION_FLOAT, &sampling->min_p, "P", "leave out below P times the best (default 0)", 0, 1},
         {"seed", 0, OPTION_U64, &sampling->seed, "N", "seed of the samples (default 0)", 0, 0},
+        {"grammar", 0, OPTION_TEXT, &o.grammar_path, "FILE", "answers match the rule root of this GBNF grammar", 0, 0},
+        {"json-schema", 0, OPTION_TEXT, &o.schema_path, "FILE", "answers are JSON that is valid under this schema", 0,
+         0},
         {"stats", 0, OPTION_FLAG, &o.generate.stats, NULL,
          "speed and times on stderr, with a profile also energy and utilisation", 0, 0},
         SESSION_OPTION_ROWS(&o.session),
@@ -199,6 +220,7 @@ static int run(const struct command *self, int argc, char **argv)
     if (status < 0) status = session_check(self, &o.session);
     if (status >= 0) return status;
     if (o.raw && !o.prompt) return usage_error(self, "--raw needs -p TEXT");
+    if (o.grammar_path && o.schema_path) return usage_error(self, "--grammar and --json-schema: one at a time");
     if (o.raw && o.system) return usage_error(self, "--system needs the chat format, which --raw leaves out");
 
     struct error err = {0};
@@ -210,7 +232,8 @@ const struct command command_run = {
     .name = "run",
     .synopsis = "[MODEL] [-p TEXT]",
     .summary = "Chats in the terminal, or answers one message.",
-    .details = "MODEL is a GGUF file; without it the demo model answers. With -p the answer goes to stdout and nothing "
+    .details = "MODEL is a GGUF file or a safetensors folder; without it the demo model answers. With -p the answer "
+               "goes to stdout and nothing "
                "else does;\n"
                "without it lines are read from the terminal or a pipe, and the conversation is kept.",
     .run = run,

@@ -27,7 +27,8 @@ static void print_log(void *context, const char *line)
 
 struct settings {
     struct session_options session;
-    const char *host, *config;
+    const char *host, *config, *keys;
+    struct tls_files tls;
     uint32_t port, queue;
     uint64_t max_body;
     bool without_keys, verbose;
@@ -41,8 +42,14 @@ static int read_settings(const struct command *self, int argc, char **argv, stru
     const struct option table[] = {
         SESSION_OPTION_ROWS(&s->session),
         SPECULATION_OPTION_ROWS(&s->session),
-        {"host", 0, OPTION_TEXT, &s->host, "ADDRESS", "address to listen on (default 127.0.0.1)", 0, 0},
+        {"host", 0, OPTION_TEXT, &s->host, "ADDRESS", "address to listen on (default 127.0.0.1), or unix:PATH", 0, 0},
         {"port", 0, OPTION_U32, &s->port, "N", "port to listen on; 0: a free one (default 8080)", 0, 65535},
+        {"keys", 0, OPTION_TEXT, &s->keys, "FILE", "ask for a key of this file, made by `sluice keys`", 0, 0},
+        {"tls-cert", 0, OPTION_TEXT, &s->tls.certificate, "FILE",
+         "speak TLS with this certificate (PEM, the whole chain)", 0, 0},
+        {"tls-key", 0, OPTION_TEXT, &s->tls.key, "FILE", "its private key (default: in the file of --tls-cert)", 0, 0},
+        {"tls-client-ca", 0, OPTION_TEXT, &s->tls.client_ca, "FILE",
+         "let in only clients with a certificate that these signed", 0, 0},
         {"insecure-no-keys", 0, OPTION_FLAG, &s->without_keys, NULL,
          "allow an address that other machines can reach, without keys", 0, 0},
         {"max-body", 0, OPTION_U64, &s->max_body, "BYTES", "largest request body (default 4194304)", 1, 1u << 30},
@@ -63,6 +70,9 @@ static int read_settings(const struct command *self, int argc, char **argv, stru
         if (status >= 0) return status;
     }
     s->session.model_path = n_operands ? operand : model;
+    if (!s->tls.certificate && (s->tls.key || s->tls.client_ca))
+        return usage_error(self, "--tls-key and --tls-client-ca need --tls-cert");
+    if (!s->tls.key) s->tls.key = s->tls.certificate;
     return session_check(self, &s->session);
 }
 
@@ -72,13 +82,17 @@ static int serve(const struct settings *settings)
         .model_path = settings->session.model_path,
         .host = settings->host,
         .port = (uint16_t)settings->port,
+        .keys_path = settings->keys,
+        .tls = settings->tls,
         .without_keys = settings->without_keys,
         .max_body = settings->max_body,
         .card = settings->session.card ? settings->session.card : "sim",
         .threads = settings->session.threads,
+        .exact_formats = settings->session.exact_formats,
         .expert_slots = settings->session.expert_slots,
         .expert_policy = settings->session.expert_policy,
         .record_routing = settings->session.record_routing,
+        .expert_guess = settings->session.expert_guess,
         .card_memory_bytes = settings->session.memory_mib << 20,
         .context = settings->session.context,
         .max_sequences = settings->session.max_sequences,
@@ -111,9 +125,12 @@ static int run(const struct command *self, int argc, char **argv)
 
 const struct command command_serve = {
     .name = "serve",
-    .synopsis = "[MODEL] [--host ADDRESS] [--port N] [--config FILE]",
+    .synopsis = "[MODEL] [--host ADDRESS] [--port N] [--keys FILE] [--config FILE]",
     .summary = "serve completions over HTTP (OpenAI's API)",
-    .details = "Endpoints: POST /v1/chat/completions and /v1/completions, GET /v1/models, /health (alive), /ready\n"
-               "(200 once the model is loaded). SIGTERM or ctrl-C finishes what runs and ends; twice cancels it.",
+    .details = "Endpoints: POST /v1/chat/completions, /v1/completions, /tokenize, /detokenize, /apply-template; GET "
+               "/v1/models,\n"
+               "/v1/cards, /metrics (Prometheus), /health (alive), /ready (200 once the model is loaded).\n"
+               "SIGTERM or ctrl-C finishes what runs and ends; twice cancels it.\n"
+               "With TLS, SIGHUP reads certificate and key again; connections that run keep theirs.",
     .run = run,
 };

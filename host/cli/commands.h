@@ -7,6 +7,6 @@
 
 extern const struct command command_run, command_serve, command_inspect, command_tokenize, command_detokenize,
     command_logits, command_eval, command_bench, command_cards, command_pack, command_template, command_plan,
-    command_probe, command_bitstream;
+    command_probe, command_bitstream, command_keys, command_doctor;
 
 #endif

@@ -15,6 +15,8 @@ struct experts_window {
     bool streams; /* the rest is 0 if not */
     struct experts_traffic traffic;
     struct experts_times times;
+    bool guesses;
+    struct experts_guessed guessed[EXPERTS_GUESSES];
 };
 
 /* Between these two the window holds what was before it, then what was in it. */

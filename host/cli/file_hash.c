@@ -11,13 +11,24 @@
 _Static_assert(FILE_HASH_HEX == 2 * crypto_hash_sha256_BYTES + 1, "two digits a byte, and the end");
 _Static_assert(FILE_HASH_BYTES == crypto_hash_sha256_BYTES && SLC_SOURCE_HASH_BYTES == FILE_HASH_BYTES, "one hash");
 
+/* Of a folder: its shards, one after the other. */
+static bool part_bytes(const struct gguf *file, const struct gguf_backing *backing, unsigned number,
+                       const uint8_t **bytes, size_t *n_bytes)
+{
+    if (backing) return backing->bytes(backing, number, bytes, n_bytes);
+    if (number >= gguf_n_parts(file)) return false;
+    *bytes = gguf_part_bytes(file, number, n_bytes);
+    return true;
+}
+
 void file_digest(const struct gguf *file, uint8_t digest[FILE_HASH_BYTES])
 {
     crypto_hash_sha256_state state; /* needs no sodium_init: nothing random in it */
     crypto_hash_sha256_init(&state);
-    for (unsigned i = 0; i < gguf_n_parts(file); i++) {
-        size_t n_bytes;
-        const uint8_t *bytes = gguf_part_bytes(file, i, &n_bytes);
+    const struct gguf_backing *backing = gguf_get_backing(file);
+    const uint8_t *bytes;
+    size_t n_bytes;
+    for (unsigned i = 0; part_bytes(file, backing, i, &bytes, &n_bytes); i++) {
         for (size_t at = 0; at < n_bytes; at += CHUNK_BYTES) {
             size_t n = n_bytes - at < CHUNK_BYTES ? n_bytes - at : CHUNK_BYTES;
             crypto_hash_sha256_update(&state, bytes + at, n);

@@ -104,6 +104,7 @@ int generate(const struct session *session, const struct generate_options *optio
         .n_prompt = prompt->count,
         .max_tokens = options->max_tokens,
         .sampling = options->sampling,
+        .grammar = options->grammar,
         .text = on_text,
         .end = on_end,
         .context = &stream,

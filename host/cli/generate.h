@@ -9,9 +9,10 @@
 struct generate_options {
     uint32_t max_tokens; /* UINT32_MAX: up to the context */
     struct sampling sampling;
-    bool stats;             /* speed and times on stderr */
-    int interrupt_fd;       /* becomes readable when the user wants the answer to stop; -1: none */
-    double process_started; /* seconds_now() at the start, for the time to the first token */
+    struct grammar *grammar; /* what answers match, held by the caller; NULL: anything */
+    bool stats;              /* speed and times on stderr */
+    int interrupt_fd;        /* becomes readable when the user wants the answer to stop; -1: none */
+    double process_started;  /* seconds_now() at the start, for the time to the first token */
 };
 
 struct answer {

@@ -4,6 +4,7 @@
  * know (inf, nan), become strings. An array is {"count": N, "elements": [...]}, shortened unless --all.
  */
 #include "host/cli/inspect.h"
+#include "host/model/pack_measure.h"
 #include "host/text/utf8.h"
 #include "kernels/abi/card_program.h"
 
@@ -145,6 +146,16 @@ static json_t *json_tokenizer(const struct gguf *file)
     return object;
 }
 
+/* The card's format for a matrix, and what rounding to it costs. */
+static void put_measure(json_t *entry, const struct gguf_tensor *tensor)
+{
+    struct pack_measure measure;
+    pack_measure(tensor, &measure);
+    if (measure.format == 0) return;
+    json_object_set_new(entry, "card_format", json_string(packed_format_name(measure.format)));
+    json_object_set_new(entry, "card_error", json_real(measure.relative_error));
+}
+
 static json_t *json_tensors(const struct gguf *file)
 {
     json_t *tensors = json_array();
@@ -156,6 +167,7 @@ static json_t *json_tensors(const struct gguf *file)
         json_t *entry =
             json_pack("{s:o, s:s, s:o, s:I}", "name", json_text(tensor->name), "type",
                       gguf_tensor_type_name(tensor->type), "shape", shape, "bytes", (json_int_t)tensor->n_bytes);
+        put_measure(entry, tensor);
         if (json_array_append_new(tensors, entry) == 0) continue;
         json_decref(tensors);
         return NULL;

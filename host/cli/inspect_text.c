@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/cli/inspect.h"
 #include "host/cli/print_text.h"
+#include "host/model/pack_measure.h"
 #include "kernels/abi/card_program.h"
 
 #include <inttypes.h>
@@ -143,7 +144,11 @@ static void print_overview(const struct inspection *inspection)
     const char *path = gguf_path(file);
     print_line("file", (struct gguf_string){.bytes = path, .length = strlen(path)});
     if (inspection->packed) print_packed(inspection->packed);
-    printf("%-16sGGUF version %" PRIu32 ", ", inspection->packed ? "packed from" : "format", gguf_version(file));
+    printf("%-16s", inspection->packed ? "packed from" : "format");
+    if (gguf_get_backing(file))
+        printf("safetensors folder, ");
+    else
+        printf("GGUF version %" PRIu32 ", ", gguf_version(file));
     if (gguf_n_parts(file) > 1) printf("%u parts, ", gguf_n_parts(file));
     print_bytes(gguf_file_bytes(file));
     putchar('\n');
@@ -229,6 +234,19 @@ static void print_metadata(const struct inspection *inspection)
     }
 }
 
+/* The card's format for a matrix, and what rounding to it costs. */
+static void print_measure(const struct gguf_tensor *tensor)
+{
+    struct pack_measure measure;
+    pack_measure(tensor, &measure);
+    if (measure.format == 0) return;
+    printf("  %-8s", packed_format_name(measure.format));
+    if (measure.relative_error > 0)
+        printf(" off by %.1e", measure.relative_error);
+    else
+        printf(" exact");
+}
+
 static void print_tensors(const struct inspection *inspection)
 {
     printf("\ntensors (%zu)\n", gguf_n_tensors(inspection->file));
@@ -239,8 +257,10 @@ static void print_tensors(const struct inspection *inspection)
         for (unsigned d = 0; d < tensor->n_dimensions; d++)
             used +=
                 (size_t)snprintf(shape + used, sizeof shape - used, "%s%" PRIu64, d ? " x " : "", tensor->dimension[d]);
-        printf("  %-44.*s %-8s %-24s %14" PRIu64 "\n", (int)tensor->name.length, tensor->name.bytes,
+        printf("  %-44.*s %-8s %-24s %14" PRIu64, (int)tensor->name.length, tensor->name.bytes,
                gguf_tensor_type_name(tensor->type), shape, tensor->n_bytes);
+        print_measure(tensor);
+        putchar('\n');
     }
 }
 

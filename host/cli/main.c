@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 static const struct command *const commands[] = {
-    &command_run,      &command_serve,  &command_inspect, &command_tokenize,  &command_detokenize,
-    &command_template, &command_logits, &command_eval,    &command_bench,     &command_cards,
-    &command_pack,     &command_plan,   &command_probe,   &command_bitstream,
+    &command_run,    &command_serve,     &command_inspect, &command_tokenize, &command_detokenize, &command_template,
+    &command_logits, &command_eval,      &command_bench,   &command_cards,    &command_pack,       &command_plan,
+    &command_probe,  &command_bitstream, &command_keys,    &command_doctor,
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -29,10 +29,11 @@ static int print_version(void)
 
 static int print_overview(void)
 {
-    puts("usage: sluice COMMAND [options]\n\n"
-         "Sluice runs open-weight language models on FPGA cards, and the same bits in a simulator.\n"
-         "MODEL is a GGUF file or a packed one (.slc); left out, it is the demo model inside this "
-         "program.\n\ncommands:");
+    puts(
+        "usage: sluice COMMAND [options]\n\n"
+        "Sluice runs open-weight language models on FPGA cards, and the same bits in a simulator.\n"
+        "MODEL is a GGUF file, a packed one (.slc) or a safetensors folder; left out, it is the demo model inside this "
+        "program.\n\ncommands:");
     for (int i = 0; i < N_COMMANDS; i++) printf("  %-12s %s\n", commands[i]->name, commands[i]->summary);
     puts("\n  sluice COMMAND --help   options of a command\n"
          "  sluice --version        release, revision, card ABI, .slc version, backends\n\n"

@@ -6,6 +6,7 @@
 #include "host/cli/progress.h"
 #include "host/model/slc_write.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -53,8 +54,12 @@ int pack_model(const struct model *model, const struct pack_request *request, st
     if (!job.started) (void)run_hash(&job);
     progress_start(&progress, request->out, request->quiet);
     const struct slc_write_options options = {
-        .load = {.progress = progress_update, .progress_context = &progress, .threads = request->threads},
+        .load = {.progress = progress_update,
+                 .progress_context = &progress,
+                 .threads = request->threads,
+                 .exact_formats = request->exact_formats},
         .source_name = request->source_name,
+        .float_format = request->float_format,
         .source_hash = hash_of_source,
         .context = &job,
     };
@@ -66,6 +71,21 @@ int pack_model(const struct model *model, const struct pack_request *request, st
     return status;
 }
 
+/* A folder's own size and time do not change with what its files hold: those of all of them do. */
+static void newest_of_folder(const char *path, struct stat *about)
+{
+    DIR *directory = S_ISDIR(about->st_mode) ? opendir(path) : NULL;
+    struct stat file;
+    for (struct dirent *entry; directory && (entry = readdir(directory)) != NULL;) {
+        if (entry->d_name[0] == '.' || fstatat(dirfd(directory), entry->d_name, &file, 0) < 0) continue;
+        about->st_size += file.st_size;
+        bool newer = file.st_mtim.tv_sec > about->st_mtim.tv_sec ||
+                     (file.st_mtim.tv_sec == about->st_mtim.tv_sec && file.st_mtim.tv_nsec > about->st_mtim.tv_nsec);
+        if (newer) about->st_mtim = file.st_mtim;
+    }
+    if (directory) (void)closedir(directory);
+}
+
 /* DIR/<name>-<key>.slc: the key stands for where the source is, its size and time, and what this release writes. */
 static int cached_path(const char *path, const char *folder, char **out, struct error *err)
 {
@@ -75,6 +95,7 @@ static int cached_path(const char *path, const char *folder, char **out, struct 
         free(real);
         return error_set(err, errno == ENOENT ? ERROR_NOT_FOUND : ERROR_IO, "%s: %s", path, strerror(errno));
     }
+    newest_of_folder(real, &about);
     char *text;
     int made = asprintf(&text, "%s\n%jd\n%jd.%09ld\n%u.%016" PRIx64, real, (intmax_t)about.st_size,
                         (intmax_t)about.st_mtim.tv_sec, about.st_mtim.tv_nsec, SLC_VERSION, slc_layout_fingerprint());
@@ -94,7 +115,7 @@ static int pack_into(const char *path, const char *out, unsigned threads, bool q
     char *real = realpath(path, NULL);
     int status = model_open(path, &model, err);
     if (status == 0) {
-        const struct pack_request request = {real ? real : path, out, threads, quiet};
+        const struct pack_request request = {real ? real : path, out, threads, quiet, false, 0};
         status = pack_model(model, &request, &conversion, err);
         model_close(model);
     }

@@ -10,9 +10,11 @@ struct pack_request {
     const char *out;         /* the file, which appears when it is whole and durable */
     unsigned threads;        /* 0: one per core */
     bool quiet;              /* no progress bar */
+    bool exact_formats;      /* refuse what the card would round */
+    unsigned float_format;   /* enum card_format for float matrices; 0: INT8 */
 };
 
-/* With a progress bar on stderr as when loading. conversion is what became INT8. */
+/* With a progress bar on stderr as when loading. conversion is what was rounded. */
 int pack_model(const struct model *model, const struct pack_request *request, struct model_conversion *conversion,
                struct error *err);
 

@@ -91,7 +91,11 @@ static int match_layers(struct routing_replay *replay, struct error *err)
 
 static int open_stream(struct routing_replay *replay, const struct replay_options *options, struct error *err)
 {
-    const struct model_load_options how = {.expert_slots = options->n_slots, .expert_policy = options->policy};
+    const struct model_load_options how = {.expert_slots = options->n_slots,
+                                           .expert_policy = options->policy,
+                                           .expert_guess = "router",
+                                           .plans_guesses =
+                                               options->guesses && (replay->shape.flags & ROUTING_PREDICTED)};
     struct card *card = plan_clock_card(replay->clock);
     int status = expert_stream_open_pool(card, plan_clock_pool(replay->clock), &how, &replay->stream, err);
     if (status < 0) return status;

@@ -29,6 +29,8 @@ int session_check(const struct command *command, const struct session_options *o
     if (options->expert_policy && !is_policy(options->expert_policy))
         return usage_error(command, "--expert-policy %s: lru, lfu, profile or adaptive expected",
                            options->expert_policy);
+    if (options->expert_guess && !experts_guess_known(options->expert_guess))
+        return usage_error(command, "--expert-guess %s: router, table, both or none expected", options->expert_guess);
     if (options->speculate && strcmp(options->speculate, "off") != 0 && !session_lookup(options))
         return usage_error(command, "--speculate %s: lookup or off expected", options->speculate);
     if (options->draft_path && options->speculate)
@@ -73,9 +75,11 @@ static int load(const struct session_options *options, bool quiet, struct sessio
         .progress = progress_update,
         .progress_context = &progress,
         .threads = options->threads,
+        .exact_formats = options->exact_formats,
         .expert_slots = options->expert_slots,
         .expert_policy = options->expert_policy,
         .record_routing = options->record_routing,
+        .expert_guess = options->expert_guess,
     };
     int status = experts_load(session->model, session->card, &load_options, &session->loaded, err);
     progress_end(&progress);
@@ -93,7 +97,7 @@ static void print_conversion(const struct session *session)
 {
     const struct model_conversion *conversion = loaded_model_conversion(session->loaded);
     if (conversion->n_tensors == 0) return;
-    fprintf(stderr, "%u matrices of F32, F16 or BF16 became INT8: relative error %.1e (worst: %s, %.1e)\n",
+    fprintf(stderr, "%u matrices have no exact card format and were rounded: relative error %.1e (worst: %s, %.1e)\n",
             conversion->n_tensors, conversion->relative_rms_error, conversion->worst_name,
             conversion->worst_relative_rms_error);
 }

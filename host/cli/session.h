@@ -12,11 +12,13 @@ struct session_options {
     const char *model_path; /* NULL: the demo model */
     const char *card;       /* "sim" unless asked otherwise */
     const char *kv;         /* NULL, or a name of kv_format.h */
+    bool exact_formats;     /* refuse what the card would round */
     const char *cache_dir;  /* NULL, or where packed files of GGUF models are kept */
     uint32_t threads;       /* 0: one per core */
     uint32_t context, max_sequences, chunk;
     uint32_t expert_slots;      /* 0: the rule of host/experts */
     const char *expert_policy;  /* NULL: its default */
+    const char *expert_guess;   /* NULL: the same */
     const char *record_routing; /* NULL, or a file for the routers' choices */
     uint32_t queue_limit;       /* of the engine; 0: its own */
     uint64_t memory_mib;        /* of a simulated card; 0: what its profile or the host has */
@@ -42,6 +44,14 @@ struct session_options {
         {"chunk", 0, OPTION_U32, &(o)->chunk, "N", "prompt tokens per step (default 256)", 1, 4096},                    \
         {"kv", 0, OPTION_TEXT, &(o)->kv, "FORMAT", "KV pages in f16, int8, int4 or f32 (default f16; f32 on ref)",      \
          0,    0},                                                                                                      \
+        {"exact-formats",                                                                                               \
+         0,                                                                                                             \
+         OPTION_FLAG,                                                                                                   \
+         &(o)->exact_formats,                                                                                           \
+         NULL,                                                                                                          \
+         "refuse a matrix whose values the card rounds",                                                                \
+         0,                                                                                                             \
+         0},                                                                                                            \
         {"cache-dir", 0, OPTION_TEXT, &(o)->cache_dir, "DIR", "pack MODEL once into DIR, and open that from then on",   \
          0,           0},                                                                                               \
         {"expert-policy",                                                                                               \
@@ -58,6 +68,14 @@ struct session_options {
          &(o)->record_routing,                                                                                          \
          "FILE",                                                                                                        \
          "write which experts the routers choose (bench --routing replays it)",                                         \
+         0,                                                                                                             \
+         0},                                                                                                            \
+        {"expert-guess",                                                                                                \
+         0,                                                                                                             \
+         OPTION_TEXT,                                                                                                   \
+         &(o)->expert_guess,                                                                                            \
+         "HOW",                                                                                                         \
+         "who guesses the next layer's experts, to bring them early: router (default), table, both, none",              \
          0,                                                                                                             \
          0},                                                                                                            \
         {"expert-slots",                                                                                                \

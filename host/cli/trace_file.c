@@ -94,17 +94,19 @@ static void write_event(struct trace_file *trace, enum process process, unsigned
                         const struct timeline_event *event, uint64_t bytes)
 {
     char element[ELEMENT_BYTES];
-    const uint64_t duration = event->end - event->begin, us = TIMELINE_PS_PER_US;
+    /* Viewers count nanoseconds and round begin and duration each for itself, so that picoseconds would make neighbours overlap,
+       of which they drop one. */
+    const uint64_t begin = event->begin / TIMELINE_PS_PER_NS, duration = event->end / TIMELINE_PS_PER_NS - begin;
     if (lane >= MOST_LANES) lane = MOST_LANES - 1;
     uint8_t *named = &trace->lanes[process][lane / 8];
     if (!(*named >> lane % 8 & 1)) write_lane_name(trace, process, lane);
     *named |= (uint8_t)(1u << lane % 8);
-    int n = snprintf(element, sizeof element,
-                     "{\"ph\":\"X\",\"pid\":%d,\"tid\":%u,\"ts\":%" PRIu64 ".%06" PRIu64 ",\"dur\":%" PRIu64
-                     ".%06" PRIu64 ",\"name\":\"%s\",\"args\":{",
-                     (int)process, lane + 1, event->begin / us, event->begin % us, duration / us, duration % us,
-                     name_of(event));
-    if (process != PROCESS_EXPERTS) n = add_field(element, n, "busy_ps", event->busy, duration);
+    int n =
+        snprintf(element, sizeof element,
+                 "{\"ph\":\"X\",\"pid\":%d,\"tid\":%u,\"ts\":%" PRIu64 ".%03" PRIu64 ",\"dur\":%" PRIu64 ".%03" PRIu64
+                 ",\"name\":\"%s\",\"args\":{",
+                 (int)process, lane + 1, begin / 1000, begin % 1000, duration / 1000, duration % 1000, name_of(event));
+    if (process != PROCESS_EXPERTS) n = add_field(element, n, "busy_ps", event->busy, duration * TIMELINE_PS_PER_NS);
     n = add_field(element, n, "token", trace->engine ? trace->token : UINT64_MAX, UINT64_MAX);
     n = add_field(element, n, "layer", event->layer, TIMELINE_UNKNOWN);
     n = add_field(element, n, "expert", event->expert, TIMELINE_UNKNOWN);

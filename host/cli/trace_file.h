@@ -2,7 +2,8 @@
 /*
  * --trace: the timeline of a card with a virtual clock as a file in Chrome's trace format, which Perfetto and
  * chrome://tracing open. Lanes: each direction of the link, the matmul array, the attention and vector units, the
- * dispatcher and the host; memory channels; expert slots. Times are virtual, in microseconds with all their digits.
+ * dispatcher and the host; memory channels; expert slots. Times are virtual, in microseconds; begins and ends are
+ * rounded down to a nanosecond, which is what viewers count in.
  *
  * Memory channels stand in groups of 8 neighbours: what all of a group do together is one event in the group's lane, all
  * else is in the lane of its channel. So events of one lane never overlap. An event's busy_ps is what it adds to the busy

@@ -80,6 +80,12 @@ static bool advance(struct completion *completion)
     return false;
 }
 
+static void on_logprobs(void *context, uint32_t token, float logprob, const struct sampler_logprobs *others)
+{
+    struct completion *completion = context;
+    completion->options.logprobs(completion->options.context, token, logprob, others);
+}
+
 static int on_token(void *context, uint32_t token)
 {
     struct completion *completion = context;
@@ -142,14 +148,23 @@ int completion_start(struct engine *engine, const struct tokenizer *tokenizer, c
     completion->options = *options;
     completion->options.prompt = NULL; /* the caller's, not ours beyond this call */
     completion->options.stops = NULL;
+    completion->options.dry_breakers = NULL;
+    completion->options.sampling.biases = NULL;
+    completion->options.grammar = NULL;
     detokenizer_start(&completion->detokenizer, tokenizer, false);
+    completion->detokenizer.shown = options->shown;
+    completion->detokenizer.n_shown = options->n_shown;
     struct engine_request request = {
         .prompt = options->prompt,
         .n_prompt = options->n_prompt,
         .max_tokens = options->max_tokens,
         .ignore_eos = options->ignore_eos,
         .sampling = options->sampling,
-        .callbacks = {.token = on_token, .end = on_end},
+        .grammar = options->grammar,
+        .dry_breakers = options->dry_breakers,
+        .n_dry_breakers = options->n_dry_breakers,
+        .n_top_logprobs = options->n_top_logprobs,
+        .callbacks = {.token = on_token, .logprobs = options->logprobs ? on_logprobs : NULL, .end = on_end},
         .context = completion,
     };
     int status = copy_stops(completion, options, err);

@@ -19,10 +19,18 @@ struct completion_options {
     uint32_t max_tokens; /* UINT32_MAX: up to the context */
     bool ignore_eos;
     struct sampling sampling;
+    struct grammar *grammar; /* as engine_request's, as the two below */
+    const char *const *dry_breakers;
+    size_t n_dry_breakers;
+    uint32_t n_top_logprobs;
     const char *const *stops; /* copied; up to COMPLETION_MAX_STOPS, none empty */
     size_t n_stops;
+    const uint32_t *shown; /* n_shown control tokens whose names are text of the answer; borrowed until `end` */
+    size_t n_shown;
     /* length bytes of whole UTF-8 characters, borrowed during the call; never called with length 0. */
     void (*text)(void *context, const char *bytes, size_t length);
+    /* As engine_callbacks.logprobs, before the text that the token adds; optional. */
+    void (*logprobs)(void *context, uint32_t token, float logprob, const struct sampler_logprobs *others);
     /* Exactly once, last. The completion may be closed from here on. */
     void (*end)(void *context, enum finish_reason reason, const struct engine_usage *usage, const struct error *err);
     void *context;

@@ -8,7 +8,6 @@
 #include "host/engine/sequence.h"
 #include "host/experts/experts.h"
 
-#include <math.h>
 #include <string.h>
 
 #define DEFAULT_QUEUE_LIMIT 1024u
@@ -60,6 +59,7 @@ int engine_open(struct loaded_model *loaded, const struct tokenizer *tokenizer, 
     engine->next_id = 1;
     pthread_mutex_init(&engine->mutex, NULL);
     pthread_cond_init(&engine->wake, NULL);
+    grammars_open(&engine->grammars);
 
     int status = engine_choose_capacity(engine, options, err);
     if (status == 0) status = page_pool_open(&engine->pool, engine->limits.n_pages, err);
@@ -90,6 +90,7 @@ void engine_close(struct engine *engine)
     free(engine->free_slots);
     free(engine->drafts);
     sampler_close(engine->sampler);
+    grammars_close(&engine->grammars);
     page_pool_close(&engine->pool);
     step_memory_close(engine->memory);
     pthread_cond_destroy(&engine->wake);
@@ -99,15 +100,10 @@ void engine_close(struct engine *engine)
 
 void engine_get_limits(const struct engine *engine, struct engine_limits *limits) { *limits = engine->limits; }
 
-static int check_sampling(const struct sampling *sampling, struct error *err)
+int engine_grammar(struct engine *engine, enum grammar_kind kind, const char *text, size_t length, struct grammar **out,
+                   struct error *err)
 {
-    if (!isfinite(sampling->temperature) || sampling->temperature < 0)
-        return error_set(err, ERROR_BAD_ARGUMENT, "temperature %g is not 0 or more", (double)sampling->temperature);
-    if (!(sampling->top_p > 0 && sampling->top_p <= 1))
-        return error_set(err, ERROR_BAD_ARGUMENT, "top_p %g is not above 0 and at most 1", (double)sampling->top_p);
-    if (!(sampling->min_p >= 0 && sampling->min_p <= 1))
-        return error_set(err, ERROR_BAD_ARGUMENT, "min_p %g is not between 0 and 1", (double)sampling->min_p);
-    return 0;
+    return grammars_get(&engine->grammars, engine->tokenizer, engine->n_vocab, kind, text, length, out, err);
 }
 
 static int check_request(const struct engine *engine, const struct engine_request *request, struct error *err)
@@ -123,7 +119,12 @@ static int check_request(const struct engine *engine, const struct engine_reques
                              "token %u at place %zu of the prompt is not below the vocabulary's %u", request->prompt[i],
                              i, engine->n_vocab);
     }
-    return check_sampling(&request->sampling, err);
+    for (uint32_t i = 0; i < request->sampling.n_biases; i++) {
+        if (request->sampling.biases[i].token >= engine->n_vocab)
+            return error_set(err, ERROR_BAD_ARGUMENT, "logit_bias for token %u, which is not below the vocabulary's %u",
+                             request->sampling.biases[i].token, engine->n_vocab);
+    }
+    return sampling_check(&request->sampling, err);
 }
 
 /*
@@ -137,13 +138,49 @@ static uint64_t arrival(const struct engine *engine, const struct engine_request
     return request->arrived_ps > 0 ? request->arrived_ps : NOT_YET;
 }
 
+void sequence_free(struct sequence *sequence)
+{
+    grammar_matcher_close(sequence->matcher);
+    free(sequence->breakers);
+    free(sequence);
+}
+
+static bool has_breaker(const struct text *text, const char *const *breakers, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (memmem(text->bytes, text->length, breakers[i], strlen(breakers[i]))) return true;
+    return false;
+}
+
+/* Marks the tokens with a breaker's text in them. */
+static int mark_breakers(const struct engine *engine, const struct engine_request *request, struct sequence *sequence,
+                         struct error *err)
+{
+    static const char *const usual[] = {"\n", ":", "\"", "*"};
+    const char *const *breakers = request->dry_breakers ? request->dry_breakers : usual;
+    size_t n = request->dry_breakers ? request->n_dry_breakers : sizeof usual / sizeof usual[0];
+    struct text text = {0};
+    if (!engine->tokenizer || !(request->sampling.dry_multiplier > 0)) return 0;
+    uint32_t n_tokens = tokenizer_n_tokens(engine->tokenizer);
+    sequence->breakers = memory_array((engine->n_vocab + 31) / 32, sizeof *sequence->breakers);
+    if (!sequence->breakers) return error_set(err, ERROR_NO_MEMORY, "no host memory for a sequence");
+    int status = text_append(&text, "", 0, err);
+    for (uint32_t t = 0; t < n_tokens && t < engine->n_vocab && status == 0; t++) {
+        text.length = 0;
+        status = tokenizer_token_bytes(engine->tokenizer, t, &text, err);
+        if (status == 0 && has_breaker(&text, breakers, n)) sequence->breakers[t / 32] |= 1u << t % 32;
+    }
+    text_free(&text);
+    return status;
+}
+
 /* A checked request as a sequence with its prompt and room for its pages. NULL without memory. */
 static struct sequence *make_sequence(const struct engine *engine, const struct engine_request *request)
 {
     uint32_t n_prompt = (uint32_t)request->n_prompt, left = engine->limits.context - n_prompt;
     uint32_t max_new = request->max_tokens < left ? request->max_tokens : left;
     uint32_t n_pages = (n_prompt + max_new + CARD_PAGE_TOKENS - 1) / CARD_PAGE_TOKENS;
-    size_t n_words = (size_t)n_prompt + max_new + n_pages;
+    size_t n_biases = request->sampling.n_biases, n_words = (size_t)n_prompt + max_new + n_pages + 2 * n_biases;
     bool may_be_cached = !engine->recurrent && (request->prefix == PREFIX_CACHED ||
                                                 (request->prefix == PREFIX_AUTO && !request->callbacks.logits));
     struct sequence *sequence = memory_array(1, sizeof *sequence + n_words * sizeof(uint32_t));
@@ -153,6 +190,11 @@ static struct sequence *make_sequence(const struct engine *engine, const struct 
     sequence->callbacks = request->callbacks;
     sequence->context = request->context;
     sequence->sampling = request->sampling;
+    struct logit_bias *biases = (struct logit_bias *)(void *)(words + (n_words - 2 * n_biases));
+    if (n_biases > 0) memcpy(biases, request->sampling.biases, n_biases * sizeof *biases);
+    sequence->sampling.biases = biases;
+    sequence->n_top_logprobs = request->n_top_logprobs < SAMPLER_MOST_TOP ? request->n_top_logprobs : SAMPLER_MOST_TOP;
+    sequence->mirostat_mu = 2 * (double)request->sampling.mirostat_tau;
     sequence->ignore_eos = request->ignore_eos;
     sequence->tokens = words;
     sequence->n_prompt = n_prompt;
@@ -190,6 +232,12 @@ int engine_submit(struct engine *engine, const struct engine_request *request, u
     struct sequence *sequence = make_sequence(engine, request);
     if (!sequence)
         return error_set(err, ERROR_NO_MEMORY, "no host memory for a prompt of %zu tokens", request->n_prompt);
+    status = mark_breakers(engine, request, sequence, err);
+    if (status == 0 && request->grammar) status = grammar_matcher_open(request->grammar, &sequence->matcher, err);
+    if (status < 0) {
+        sequence_free(sequence);
+        return status;
+    }
 
     pthread_mutex_lock(&engine->mutex);
     status = check_queue(engine, err);
@@ -204,7 +252,7 @@ int engine_submit(struct engine *engine, const struct engine_request *request, u
         call_owner(engine);
     }
     pthread_mutex_unlock(&engine->mutex);
-    if (status < 0) free(sequence);
+    if (status < 0) sequence_free(sequence);
     return status;
 }
 

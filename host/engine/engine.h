@@ -21,6 +21,7 @@
 #include "host/engine/draft.h"
 #include "host/engine/sampler.h"
 #include "host/model/model.h"
+#include "host/text/grammar/grammar.h"
 #include "host/text/tokenizer.h"
 
 #include <stdbool.h>
@@ -66,6 +67,8 @@ struct engine_usage {
 struct engine_callbacks {
     /* A new token (never an end token, unless ignore_eos). Non-zero: end the sequence now with FINISH_STOP. Optional. */
     int (*token)(void *context, uint32_t token);
+    /* What is known of the token that comes next, before `token`: how likely the model took it and others for. Optional. */
+    void (*logprobs)(void *context, uint32_t token, float logprob, const struct sampler_logprobs *others);
     /* Logits of the token at `position` (prompt tokens too): float32[n_vocab], borrowed during the call. Optional: when set,
        the logits of every position that does not come from the prefix cache are computed. */
     void (*logits)(void *context, uint32_t position, const float *logits);
@@ -86,11 +89,22 @@ struct engine_request {
     uint32_t max_tokens;    /* 0 is allowed: prefill only; UINT32_MAX: up to the context */
     bool ignore_eos;
     enum engine_prefix prefix;
-    uint64_t arrived_ps; /* when, on the clock of a card that keeps one, if that was before engine_submit; 0: now */
+    struct grammar *grammar; /* of engine_grammar: what the answer must match; held by the sequence; NULL: anything */
+    const char *const *dry_breakers; /* texts that no repeat of DRY's goes over; NULL: newline, : " and * */
+    size_t n_dry_breakers;
+    uint32_t n_top_logprobs; /* others that callbacks.logprobs gets, at most SAMPLER_MOST_TOP */
+    uint64_t arrived_ps;     /* when, on the clock of a card that keeps one, if that was before engine_submit; 0: now */
     struct sampling sampling;
     struct engine_callbacks callbacks;
     void *context;
 };
+
+/*
+ * The compiled grammar of a text (grammar_open), from a cache of those that were asked for last. Any thread; the first
+ * call takes as long as sorting the vocabulary does. ERROR_UNSUPPORTED without a tokenizer. Owned: grammar_release.
+ */
+int engine_grammar(struct engine *engine, enum grammar_kind kind, const char *text, size_t length, struct grammar **out,
+                   struct error *err);
 
 /*
  * loaded and tokenizer are borrowed until engine_close. tokenizer may be NULL (then no token ends a sequence).

@@ -8,7 +8,7 @@
  * vocabulary needs no sorting. Only top_p sums in order of logit, to find its prefix. A weight is
  * card_exp((logit - best) * card_recip(temperature)), sums are double, and the draw is a 24-bit fraction of the sum.
  */
-#include "host/engine/sampler.h"
+#include "host/engine/sampler_internal.h"
 
 #include "host/base/memory.h"
 #include "host/base/philox.h"
@@ -18,20 +18,6 @@
 #include <math.h>
 #include <string.h>
 
-/* A temperature below this is taken for 0: its reciprocal would leave the range of float. */
-#define COLDEST 0x1p-100f
-
-struct candidate {
-    float logit;
-    uint32_t index;
-};
-
-struct sampler {
-    uint32_t n_vocab;
-    struct candidate *candidates; /* [n_vocab] */
-    float *weights;               /* [n_vocab], by token; set for those that are candidates */
-};
-
 int sampler_open(uint32_t n_vocab, struct sampler **out, struct error *err)
 {
     struct sampler *sampler = memory_array(1, sizeof *sampler);
@@ -40,7 +26,13 @@ int sampler_open(uint32_t n_vocab, struct sampler **out, struct error *err)
         sampler->n_vocab = n_vocab;
         sampler->candidates = memory_array(n_vocab, sizeof *sampler->candidates);
         sampler->weights = memory_array(n_vocab, sizeof *sampler->weights);
-        if (sampler->candidates && sampler->weights) return 0;
+        sampler->spare = memory_array(n_vocab, sizeof *sampler->spare);
+        sampler->shifts = memory_array(n_vocab, sizeof *sampler->shifts);
+        sampler->counts = memory_array(n_vocab, sizeof *sampler->counts);
+        sampler->repeats = memory_array(SAMPLER_DRY_MOST, sizeof *sampler->repeats);
+        if (sampler->candidates && sampler->weights && sampler->spare && sampler->shifts && sampler->counts &&
+            sampler->repeats)
+            return 0;
     }
     sampler_close(sampler);
     *out = NULL;
@@ -52,6 +44,10 @@ void sampler_close(struct sampler *sampler)
     if (!sampler) return;
     free(sampler->candidates);
     free(sampler->weights);
+    free(sampler->spare);
+    free(sampler->shifts);
+    free(sampler->counts);
+    free(sampler->repeats);
     free(sampler);
 }
 
@@ -63,10 +59,9 @@ uint32_t random_bits(uint64_t seed, uint32_t choice, uint32_t position, uint32_t
     return counter[0];
 }
 
-/* In [0, 1), a multiple of 2^-24. */
-static double random_unit(const struct sampling *sampling, uint32_t position)
+double sampler_unit(const struct sampling *sampling, uint32_t position, uint32_t draw)
 {
-    return (random_bits(sampling->seed, sampling->choice, position, 0) >> 8) * 0x1p-24;
+    return (random_bits(sampling->seed, sampling->choice, position, draw) >> 8) * 0x1p-24;
 }
 
 /* Largest of a block in 16 lanes, NaN left out; least if nothing is above it. */
@@ -96,14 +91,6 @@ static uint32_t index_of_best(const float *logits, uint32_t n)
     }
     for (; i < n; i++) best = logits[i] > logits[best] ? i : best;
     return best;
-}
-
-/* What is below e^-87 is next to the subnormal numbers and never drawn in practice; it and NaN weigh nothing. */
-static inline __attribute__((always_inline)) float weight_of(float logit, float best, float coldness)
-{
-    float exponent = (logit - best) * coldness;
-    float weight = card_exp(exponent);
-    return exponent > -87.0f ? weight : 0.0f;
 }
 
 /* Blocks of 16 without a branch, which compilers turn into vectors. The bits do not depend on it. */
@@ -259,7 +246,7 @@ uint32_t sampler_pick(struct sampler *sampler, const struct sampling *sampling, 
 {
     uint32_t n = sampler->n_vocab, best_index = index_of_best(logits, n);
     float best = logits[best_index];
-    if (sampling->temperature < COLDEST || !isfinite(best)) return best_index;
+    if (sampling->temperature < SAMPLER_COLDEST || !isfinite(best)) return best_index;
 
     float coldness = card_recip(sampling->temperature);
     bool top_k = sampling->top_k > 0 && sampling->top_k < n, top_p = sampling->top_p < 1.0f;
@@ -278,5 +265,5 @@ uint32_t sampler_pick(struct sampler *sampler, const struct sampling *sampling, 
         n = keep_prefix(sampler, n, limit);
     }
     float smallest = sampling->min_p * sampler->weights[best_index];
-    return draw(sampler, n, !top_k && !top_p, smallest, random_unit(sampling, position));
+    return draw(sampler, n, !top_k && !top_p, smallest, sampler_unit(sampling, position, 0));
 }

@@ -62,8 +62,11 @@ static void end_sequence(struct engine *engine, struct sequence *sequence, enum 
     struct engine_usage usage;
     usage_of(engine, sequence, &usage);
     if (sequence->callbacks.end)
-        sequence->callbacks.end(sequence->context, reason, &usage, reason == FINISH_ERROR ? err : NULL);
-    free(sequence);
+        sequence->callbacks.end(sequence->context, reason, &usage,
+                                reason != FINISH_ERROR   ? NULL
+                                : sequence->failure.code ? &sequence->failure
+                                                         : err);
+    sequence_free(sequence);
 }
 
 static void leave_waiting(struct engine *engine)
@@ -287,16 +290,55 @@ static void write_step(struct engine *engine, struct step *step)
     publish_counters(engine);
 }
 
+/* The next token by the sequence's grammar and sampling, or -1: the grammar has none. The logits are changed. */
+static int64_t choose_token(struct engine *engine, struct sequence *sequence, uint32_t position, float *logits)
+{
+    struct sampler_history history = {.tokens = sequence->tokens,
+                                      .n_tokens = position,
+                                      .n_prompt = sequence->n_prompt,
+                                      .breakers = sequence->breakers,
+                                      .mirostat_mu = &sequence->mirostat_mu};
+    if (sequence->matcher && grammar_matcher_mask(sequence->matcher, &history.allowed, &sequence->failure) < 0)
+        return -1;
+    return sampler_choose(engine->sampler, &sequence->sampling, &history, position, logits);
+}
+
+/* Where the answer stands after the token. Nothing may follow what the grammar ends with, so no step is spent on that. */
+static void follow_grammar(struct sequence *sequence, uint32_t token)
+{
+    if (!sequence->matcher) return;
+    if (grammar_matcher_accept(sequence->matcher, token, &sequence->failure) < 0)
+        mark_ended(sequence, FINISH_ERROR);
+    else if (grammar_matcher_must_end(sequence->matcher))
+        mark_ended(sequence, FINISH_STOP);
+}
+
+/* Tells how likely the token is that was chosen from these logits; measured is from before that. */
+static void tell_logprobs(const struct engine *engine, const struct sequence *sequence, uint32_t token,
+                          const float *logits, const struct sampler_logprobs *measured)
+{
+    float logit = sampler_given_logit(engine->sampler, &sequence->sampling, logits, token);
+    sequence->callbacks.logprobs(sequence->context, token, sampler_logprob(measured, logit), measured);
+}
+
 /*
  * Samples the sequence's next token from one row and decides whether the sequence goes on. Returns whether the token is
  * the one that lies in its place already: as a draft's, that is.
  */
-static bool take_token(struct engine *engine, struct sequence *sequence, const float *logits)
+static bool take_token(struct engine *engine, struct sequence *sequence, float *logits)
 {
     uint32_t position = sequence->n_prompt + sequence->n_sampled;
-    uint32_t token = sampler_pick(engine->sampler, &sequence->sampling, position, logits);
+    struct sampler_logprobs measured = {.n_top = sequence->n_top_logprobs};
+    if (sequence->callbacks.logprobs) sampler_measure(logits, engine->n_vocab, &measured);
+    int64_t chosen = choose_token(engine, sequence, position, logits);
+    if (chosen < 0) {
+        mark_ended(sequence, FINISH_ERROR);
+        return false;
+    }
+    uint32_t token = (uint32_t)chosen;
     if (sequence->n_sampled == 0) sequence->first_token_at = engine_clock_now(&engine->clock);
-    if (!sequence->ignore_eos && engine->tokenizer && tokenizer_is_end(engine->tokenizer, token)) {
+    bool ends = engine->tokenizer && tokenizer_is_end(engine->tokenizer, token);
+    if (ends && (!sequence->ignore_eos || sequence->matcher)) {
         mark_ended(sequence, FINISH_STOP);
         return false;
     }
@@ -304,17 +346,18 @@ static bool take_token(struct engine *engine, struct sequence *sequence, const f
     sequence->tokens[position] = token;
     sequence->n_sampled++;
     atomic_fetch_add_explicit(&engine->completion_tokens, 1, memory_order_relaxed);
+    if (sequence->callbacks.logprobs) tell_logprobs(engine, sequence, token, logits, &measured);
     if (sequence->callbacks.token && sequence->callbacks.token(sequence->context, token) != 0)
         mark_ended(sequence, FINISH_STOP);
-    else if (sequence->n_sampled == sequence->max_new)
-        mark_ended(sequence, FINISH_LENGTH);
+    follow_grammar(sequence, token);
+    if (sequence->n_sampled == sequence->max_new) mark_ended(sequence, FINISH_LENGTH);
     return as_drafted;
 }
 
 /* The step had tokens of its prompt: their logits to who wants them, and the first token or the end of a bare prefill. */
 static void deliver_prompt(struct engine *engine, struct sequence *sequence)
 {
-    const float *rows = engine->logits + (size_t)sequence->step_row * engine->n_vocab;
+    float *rows = engine->logits + (size_t)sequence->step_row * engine->n_vocab;
     uint32_t end = sequence->n_computed + sequence->step_count;
     atomic_fetch_add_explicit(&engine->prompt_tokens, sequence->step_count, memory_order_relaxed);
     sequence->n_computed = end;
@@ -337,7 +380,7 @@ static void deliver_prompt(struct engine *engine, struct sequence *sequence)
  */
 static void deliver_tokens(struct engine *engine, struct sequence *sequence)
 {
-    const float *row = engine->logits + (size_t)sequence->step_row * engine->n_vocab;
+    float *row = engine->logits + (size_t)sequence->step_row * engine->n_vocab;
     uint32_t n_kept = 0;
     for (bool right = true; right; row += engine->n_vocab) {
         uint32_t position = sequence->n_computed++;
@@ -362,10 +405,13 @@ static void deliver(struct engine *engine, struct sequence *sequence)
     pages_remember(&engine->pool, &sequence->table, sequence->tokens, sequence->n_computed);
 }
 
-/* The step's sequences have lost their pages' content and end; the next step starts afresh, unless it keeps failing. */
+/*
+ * The step's sequences have lost their pages' content and end; the next step starts afresh, unless it keeps failing. A file
+ * that cannot be read says nothing about the card.
+ */
 static int step_failed(struct engine *engine, const struct error *cause, struct error *err)
 {
-    engine->n_failed_steps++;
+    if (cause->code != ERROR_IO) engine->n_failed_steps++;
     for (uint32_t i = 0; i < engine->n_running; i++) {
         if (engine->running[i]->step_count > 0) mark_ended(engine->running[i], FINISH_ERROR);
     }

@@ -9,6 +9,7 @@
 #include "host/engine/draft_policy.h"
 #include "host/engine/engine.h"
 #include "host/engine/engine_clock.h"
+#include "host/engine/grammars.h"
 #include "host/engine/pages.h"
 
 #include <pthread.h>
@@ -31,7 +32,12 @@ struct sequence {
 
     struct engine_callbacks callbacks;
     void *context;
-    struct sampling sampling;
+    struct sampling sampling;        /* its biases lie in this allocation too */
+    struct grammar_matcher *matcher; /* owned; NULL: the answer is free */
+    uint32_t *breakers;              /* owned; a bit for each token; NULL: none */
+    double mirostat_mu;
+    uint32_t n_top_logprobs;
+    struct error failure; /* of the sequence alone; code 0: none */
     bool ignore_eos;
     uint32_t
         *tokens; /* prompt, then what was sampled (then this step's draft): in this allocation, as the page numbers */
@@ -72,6 +78,7 @@ struct engine {
     struct step_limits step_limits;
     struct step_memory *memory;
     struct sampler *sampler;
+    struct grammars grammars;
 
     /* The owner's. */
     struct page_pool pool;
@@ -126,6 +133,9 @@ void speculation_draft(struct engine *engine, uint32_t n_prompt_tokens, uint32_t
 
 /* After a step in which the sequence decoded: n_kept tokens of its draft were right; wrong: and the next one was not. */
 void speculation_settle(struct engine *engine, struct sequence *sequence, uint32_t n_kept, bool wrong);
+
+/* Frees the sequence and what it owns. */
+void sequence_free(struct sequence *sequence);
 
 /* scheduler.c */
 void sequence_queue_push(struct sequence_queue *queue, struct sequence *sequence);

@@ -94,6 +94,10 @@ void speculation_draft(struct engine *engine, uint32_t n_prompt_tokens, uint32_t
         if (sequence->slot != draft->slot) continue;
         while (sequence->n_draft < draft->n && draft->tokens[draft->n_known + sequence->n_draft] < engine->n_vocab)
             sequence->n_draft++;
+        /* What the grammar does not allow cannot be picked: no step is spent on it, nor on what comes behind it. */
+        if (sequence->matcher)
+            sequence->n_draft =
+                grammar_matcher_try(sequence->matcher, draft->tokens + draft->n_known, sequence->n_draft);
         d++;
     }
 }

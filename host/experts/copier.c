@@ -4,6 +4,7 @@
 #include "host/base/memory.h"
 
 #include <pthread.h>
+#include <string.h>
 #include <time.h>
 
 #define MOST_DELAY_NS 400000u /* of tests */
@@ -12,6 +13,7 @@ enum copy_state { COPY_QUEUED, COPY_RUNS, COPY_LANDED, COPY_FAILED };
 
 struct copy {
     struct copy_job job;
+    uint64_t added_ns;
     enum copy_state state;
     struct error error; /* of one that failed */
 };
@@ -21,15 +23,17 @@ struct copier {
     struct card *card;
     uint8_t *staging; /* owned; for expert_pool_fetch */
     unsigned n_pieces;
-    uint64_t random; /* of tests; 0: copies go in order */
+    uint64_t random;  /* of tests; 0: copies go in order */
+    uint64_t pace;    /* bytes per second at most; 0: as fast as they go */
+    uint64_t free_ns; /* when what was copied at this pace is over; the thread's own */
     pthread_t thread;
     bool started;
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t changed;
     bool stopping;
-    struct copy *copies;  /* owned; [n_slots] */
-    uint32_t n, n_open;   /* n_open: neither landed nor failed */
-    uint64_t waits_since; /* a program waits; 0: none does */
+    struct copy *copies; /* owned; [n_slots] */
+    uint32_t n;
+    uint64_t waits_since; /* a program was seen to wait, and no copy has landed since; 0: not so */
     struct copier_times times;
 };
 
@@ -58,6 +62,14 @@ static void delay(struct copier *copier)
 
 /* ---- the thread ---- */
 
+/* With the lock held: its place, copier->n if it has no job. */
+static uint32_t find_slot(const struct copier *copier, uint32_t slot)
+{
+    uint32_t i = 0;
+    while (i < copier->n && copier->copies[i].job.slot != slot) i++;
+    return i;
+}
+
 /* With the lock held: the next copy; NULL if none is queued. */
 static struct copy *take(struct copier *copier)
 {
@@ -72,6 +84,19 @@ static struct copy *take(struct copier *copier)
     return chosen;
 }
 
+/* An expert of so many bytes that was asked for at `added` is not there before a link of this pace would have brought it. */
+static void keep_pace(struct copier *copier, uint64_t added, uint64_t bytes)
+{
+    if (copier->pace == 0) return;
+    if (copier->free_ns < added) copier->free_ns = added;
+    copier->free_ns += (uint64_t)((double)bytes * 1e9 / (double)copier->pace);
+    for (uint64_t now = now_ns(); now < copier->free_ns; now = now_ns()) {
+        const uint64_t rest = copier->free_ns - now;
+        const struct timespec nap = {.tv_sec = (time_t)(rest / 1000000000u), .tv_nsec = (long)(rest % 1000000000u)};
+        nanosleep(&nap, NULL);
+    }
+}
+
 static int write_entry(struct copier *copier, const struct copy_job *job, unsigned matrix, struct error *err)
 {
     const struct expert_pool *pool = copier->pool;
@@ -80,7 +105,7 @@ static int write_entry(struct copier *copier, const struct copy_job *job, unsign
                              err);
 }
 
-static int move(struct copier *copier, const struct copy_job *job, struct error *err)
+static int move(struct copier *copier, const struct copy_job *job, uint64_t added, struct error *err)
 {
     const struct expert_pool *pool = copier->pool;
     const uint8_t *bytes;
@@ -90,6 +115,7 @@ static int move(struct copier *copier, const struct copy_job *job, struct error 
     for (unsigned i = 0; i < copier->n_pieces && result == 0; i++)
         result = card_stream_write(copier->card, expert_pool_piece(pool, job->slot, i), bytes + i * piece, piece, err);
     delay(copier);
+    keep_pace(copier, added, piece * copier->n_pieces);
     for (unsigned m = 0; m < EXPERT_POOL_MATRICES && result == 0; m++) result = write_entry(copier, job, m, err);
     return result;
 }
@@ -105,14 +131,20 @@ static void *run(void *argument)
             pthread_cond_wait(&copier->changed, &copier->lock);
             continue;
         }
+        const struct copy_job job = copy->job;
+        const uint64_t added = copy->added_ns;
+        struct error error = {0};
         pthread_mutex_unlock(&copier->lock);
         const uint64_t start = now_ns();
-        const int result = move(copier, &copy->job, &copy->error);
+        const int result = move(copier, &job, added, &error);
         const uint64_t end = now_ns();
         pthread_mutex_lock(&copier->lock);
+        copy =
+            &copier->copies[find_slot(copier, job.slot)]; /* others have been forgotten meanwhile, this one has not */
         copy->state = result == 0 ? COPY_LANDED : COPY_FAILED;
+        copy->error = error;
         copier->times.copied_ns += end - start;
-        if (--copier->n_open == 0 && copier->waits_since != 0) {
+        if (copier->waits_since != 0) {
             copier->times.waited_ns += end - copier->waits_since;
             copier->waits_since = 0;
         }
@@ -124,8 +156,8 @@ static void *run(void *argument)
 
 /* ---- open, close ---- */
 
-int copier_open(const struct expert_pool *pool, struct card *card, uint64_t shuffle, struct copier **out,
-                struct error *err)
+int copier_open(const struct expert_pool *pool, struct card *card, const struct model_load_options *options,
+                struct copier **out, struct error *err)
 {
     struct expert_pool_shape shape;
     expert_pool_get_shape(pool, &shape);
@@ -135,7 +167,8 @@ int copier_open(const struct expert_pool *pool, struct card *card, uint64_t shuf
     pthread_cond_init(&copier->changed, NULL);
     copier->pool = pool;
     copier->card = card;
-    copier->random = shuffle;
+    copier->random = options->expert_shuffle;
+    copier->pace = options->expert_pace;
     copier->n_pieces = shape.n_pieces;
     copier->copies = memory_array(shape.n_slots, sizeof *copier->copies);
     copier->staging = memory_array((size_t)expert_pool_staging_bytes(pool), 1);
@@ -172,20 +205,39 @@ void copier_close(struct copier *copier)
 void copier_add(struct copier *copier, struct copy_job job)
 {
     pthread_mutex_lock(&copier->lock);
-    copier->copies[copier->n++] = (struct copy){.job = job};
-    copier->n_open++;
+    copier->copies[copier->n++] = (struct copy){.job = job, .added_ns = copier->pace > 0 ? now_ns() : 0};
     pthread_cond_broadcast(&copier->changed);
     pthread_mutex_unlock(&copier->lock);
 }
 
-void copier_settle(struct copier *copier, void (*failed)(void *context, struct copy_job job), void *context)
+static bool is_over(const struct copy *copy) { return copy->state == COPY_LANDED || copy->state == COPY_FAILED; }
+
+void copier_collect(struct copier *copier, void (*failed)(void *context, struct copy_job job), void *context)
+{
+    uint32_t n = 0;
+    pthread_mutex_lock(&copier->lock);
+    for (uint32_t i = 0; i < copier->n; i++) {
+        const struct copy *copy = &copier->copies[i];
+        if (copy->state == COPY_FAILED) failed(context, copy->job);
+        if (!is_over(copy)) copier->copies[n++] = *copy;
+    }
+    copier->n = n;
+    copier->waits_since = 0;
+    pthread_mutex_unlock(&copier->lock);
+}
+
+void copier_finish(struct copier *copier, uint32_t slot)
 {
     pthread_mutex_lock(&copier->lock);
-    while (copier->n_open > 0) pthread_cond_wait(&copier->changed, &copier->lock);
-    for (uint32_t i = 0; i < copier->n; i++)
-        if (copier->copies[i].state == COPY_FAILED) failed(context, copier->copies[i].job);
-    copier->n = 0;
-    copier->waits_since = 0;
+    uint32_t i = find_slot(copier, slot);
+    while (i < copier->n && !is_over(&copier->copies[i])) {
+        pthread_cond_wait(&copier->changed, &copier->lock);
+        i = find_slot(copier, slot);
+    }
+    if (i < copier->n) {
+        memmove(&copier->copies[i], &copier->copies[i + 1], (copier->n - i - 1) * sizeof *copier->copies);
+        copier->n--;
+    }
     pthread_mutex_unlock(&copier->lock);
 }
 
@@ -195,7 +247,7 @@ int copier_missing(struct copier *copier, uint32_t layer, uint32_t expert, bool 
     pthread_mutex_lock(&copier->lock);
     uint32_t i = 0;
     while (i < copier->n && (copier->copies[i].job.layer != layer || copier->copies[i].job.expert != expert)) i++;
-    if (copier->waits_since == 0 && copier->n_open > 0) copier->waits_since = now_ns();
+    if (copier->waits_since == 0) copier->waits_since = now_ns();
     if (i < copier->n && copier->copies[i].state == COPY_FAILED) {
         if (err != NULL) *err = copier->copies[i].error;
         result = error_prefix(err, "layer %u, expert %u", layer, expert);

@@ -8,6 +8,7 @@
 
 #include "host/card/card.h"
 #include "host/model/expert_pool.h"
+#include "host/model/model.h"
 
 struct copier; /* opaque */
 
@@ -16,18 +17,21 @@ struct copy_job {
 };
 
 /*
- * pool and card are borrowed. shuffle: 0, or a seed by which copies are delayed and reordered, for tests. *out is owned by
- * the caller: copier_close, which waits for what runs.
+ * pool and card are borrowed. Of the options: expert_shuffle, expert_pace. *out is owned by the caller: copier_close, which
+ * waits for what runs.
  */
-int copier_open(const struct expert_pool *pool, struct card *card, uint64_t shuffle, struct copier **out,
-                struct error *err);
+int copier_open(const struct expert_pool *pool, struct card *card, const struct model_load_options *options,
+                struct copier **out, struct error *err);
 void copier_close(struct copier *copier); /* NULL is allowed */
 
-/* Jobs that have been added and not forgotten are as many as the pool has slots, at most. */
+/* One job for a slot at a time: copier_finish before the slot's next one. */
 void copier_add(struct copier *copier, struct copy_job job);
 
-/* Waits until every job has landed or failed; calls failed for those that did; forgets all. */
-void copier_settle(struct copier *copier, void (*failed)(void *context, struct copy_job job), void *context);
+/* Forgets the jobs that have landed, and those that have failed, for which it calls failed. Does not wait. */
+void copier_collect(struct copier *copier, void (*failed)(void *context, struct copy_job job), void *context);
+
+/* Waits until the slot's job, if there is one, has landed or failed, and forgets it. */
+void copier_finish(struct copier *copier, uint32_t slot);
 
 /*
  * A program waits for an expert that has no slot yet: 0, or the error of its copy. With late, that it has not come, in any

@@ -6,6 +6,7 @@
 #include "host/model/expert_pool.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define MIB(bytes) ((double)(bytes) / (1 << 20))
 
@@ -126,6 +127,18 @@ static int start_recording(struct loaded_model *loaded, const char *path, struct
     return result;
 }
 
+static const char *const guess_names[] = {
+    [EXPERTS_GUESS_ROUTER] = "router", [EXPERTS_GUESS_TABLE] = "table", [EXPERTS_GUESSES] = NULL};
+
+const char *experts_guess_name(unsigned source) { return source < EXPERTS_GUESSES ? guess_names[source] : NULL; }
+
+bool experts_guess_known(const char *name)
+{
+    bool known = strcmp(name, "none") == 0 || strcmp(name, "both") == 0;
+    for (unsigned s = 0; s < EXPERTS_GUESSES; s++) known |= strcmp(name, guess_names[s]) == 0;
+    return known;
+}
+
 int experts_load(const struct model *model, struct card *card, const struct model_load_options *options,
                  struct loaded_model **out, struct error *err)
 {
@@ -133,6 +146,11 @@ int experts_load(const struct model *model, struct card *card, const struct mode
     struct model_load_options how = options != NULL ? *options : (struct model_load_options){0};
     int result = experts_measure(model, card, &residency, err);
     if (result == 0) result = choose_slots(model, options, &residency, &how.expert_slots, err);
+    if (how.expert_guess != NULL && !experts_guess_known(how.expert_guess) && result == 0)
+        result = error_set(err, ERROR_BAD_ARGUMENT, "%s: no way to guess experts (none, router, table, both)",
+                           how.expert_guess);
+    if (how.expert_guess == NULL) how.expert_guess = card_computes(card) ? guess_names[EXPERTS_GUESS_ROUTER] : "none";
+    how.plans_guesses = strcmp(how.expert_guess, "none") != 0;
     if (result == 0) result = model_load(model, card, &how, out, err);
     if (result < 0 || how.expert_slots == 0) return result;
     result = expert_stream_open(*out, &how, err);
@@ -192,6 +210,14 @@ bool experts_count_all(const struct loaded_model *loaded, struct experts_traffic
         traffic->stall_ps += of_layer.stall_ps;
     }
     return streams;
+}
+
+bool experts_count_guesses(const struct loaded_model *loaded, enum experts_guess source,
+                           struct experts_guessed *guessed)
+{
+    struct expert_stream *stream = loaded_model_attached(loaded);
+    *guessed = (struct experts_guessed){0};
+    return stream != NULL && expert_stream_count_guesses(stream, source, guessed);
 }
 
 void experts_settle(struct loaded_model *loaded)

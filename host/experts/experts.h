@@ -64,6 +64,28 @@ bool experts_count_all(const struct loaded_model *loaded, struct experts_traffic
 /* Counts what the last layer's AWAIT took, which is known once its step is over. The card's thread, between steps. */
 void experts_settle(struct loaded_model *loaded);
 
+/* Where guesses at a layer's experts come from (guesses.h), which the options' expert_guess names. */
+enum experts_guess { EXPERTS_GUESS_ROUTER, EXPERTS_GUESS_TABLE, EXPERTS_GUESSES };
+
+/* "router", "table"; NULL past the last. Static. */
+const char *experts_guess_name(unsigned source);
+
+/*
+ * Whether a value of expert_guess is one: "none", the name of a source, or "both". A layer's guesses count where the expert had
+ * no slot and chances were at least even.
+ */
+bool experts_guess_known(const char *name);
+
+struct experts_guessed {
+    uint64_t right, wrong;               /* of all such guesses */
+    uint64_t sent, wasted, wasted_bytes; /* brought before they were chosen; of these were not chosen */
+    uint64_t switched;                   /* times that a layer was switched off or on again */
+};
+
+/* Of all layers. false: nobody guesses, and all is 0. From any thread. */
+bool experts_count_guesses(const struct loaded_model *loaded, enum experts_guess source,
+                           struct experts_guessed *guessed);
+
 /*
  * With record_routing: around each step, on the card's thread (nothing else without it); and the end of recording, which
  * completes the file and tells what went wrong with it.

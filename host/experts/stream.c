@@ -2,15 +2,15 @@
 #include "host/experts/stream.h"
 
 #include "host/base/memory.h"
-#include "host/experts/guess_judge.h"
+#include "host/experts/guesses.h"
 #include "host/experts/routing_recorder.h"
 #include "host/experts/slot_cache.h"
 #include "host/model/expert_pool.h"
 
 #include <inttypes.h>
 #include <pthread.h>
+#include <string.h>
 
-#define BREAK_EVEN 0.2 /* of guesses: a wrong one costs a piece at most, and the room that it takes */
 #define LAST_MATRIX (EXPERT_POOL_MATRICES - 1) /* whose table AWAIT looks at */
 
 struct expert_stream {
@@ -19,26 +19,24 @@ struct expert_stream {
     struct expert_pool_shape shape;
     struct slot_cache *cache;
     struct copier *copier;
+    struct guesses *guesses; /* owned; NULL: nobody guesses */
     /* Of the publication at hand. */
     uint64_t number;
     uint64_t *seen;   /* owned; [n_experts]: the last publication that chose it */
     uint16_t *chosen; /* owned; [n_experts]: the different experts, in the order of the choices */
     uint32_t n_chosen;
     uint64_t *expected; /* owned; [n_experts]: the last publication that read it ahead, of the layer behind its own */
-    /* What it guessed of a layer behind its own, and was not there. */
-    uint64_t *guessed;      /* owned; [n_experts]: the last publication that did */
-    uint32_t *wanted_ahead; /* owned; [n_experts] */
-    uint32_t n_guessed, guessed_layer;
-    struct guess_judge *judge; /* owned */
-    uint32_t n_entries;        /* of entries, of guesses that came */
-    uint32_t *wanted;          /* owned; [n_experts]: those of them that have no slot */
-    card_addr *entries;        /* owned; [n_experts]: theirs that AWAIT looks at */
-    uint32_t layer;            /* of the last publication */
-    uint64_t waits_ps;         /* of the card, when it came */
+    uint16_t *wanted;   /* owned; [n_experts]: those to bring */
+    card_addr *entries; /* owned; [n_experts]: theirs that AWAIT looks at */
+    uint32_t layer;     /* of the last publication */
+    uint64_t waits_ps;  /* of the card, when it came */
     bool keeps_time, is_agent;
     struct routing_recorder *recorder; /* owned; NULL: nothing is recorded */
-    pthread_mutex_t lock;              /* of the counters, which other threads read */
-    struct experts_traffic *traffic;   /* owned; [n_layers] */
+    /* Guesses that are copied while the link has nothing else to do, on a card with a clock. */
+    uint16_t *wanted_ahead; /* owned; [n_experts] */
+    uint32_t n_wanted_ahead, guessed_layer;
+    pthread_mutex_t lock;            /* of the counters and the judges, which other threads read */
+    struct experts_traffic *traffic; /* owned; [n_layers] */
 };
 
 static void forget(void *context, struct copy_job job)
@@ -58,25 +56,31 @@ static void count_wait(struct expert_stream *stream)
     stream->waits_ps = usage.waits_ps;
 }
 
-/* Sorts the choices into hits and stream->wanted, *n of them. */
-static int sort_choices(struct expert_stream *stream, uint32_t layer, const struct card_choice *choices, uint64_t n,
-                        uint32_t *n_wanted, struct error *err)
+static int check_choices(const struct expert_stream *stream, uint32_t layer, const struct card_choice *choices,
+                         uint64_t n, struct error *err)
+{
+    for (uint64_t i = 0; i < n; i++)
+        if (choices[i].expert >= stream->shape.n_experts)
+            return error_set(err, ERROR_CARD, "layer %u: expert %u was chosen, there are %u", layer, choices[i].expert,
+                             stream->shape.n_experts);
+    return 0;
+}
+
+/* Sorts the choices into hits and stream->wanted; returns how many these are. */
+static uint32_t sort_choices(struct expert_stream *stream, uint32_t layer, const struct card_choice *choices,
+                             uint64_t n)
 {
     uint32_t n_chosen = 0, misses = 0, expected = 0;
     stream->number++;
     for (uint64_t i = 0; i < n; i++) {
         const uint32_t expert = choices[i].expert;
-        if (expert >= stream->shape.n_experts)
-            return error_set(err, ERROR_CARD, "layer %u: expert %u was chosen, there are %u", layer, expert,
-                             stream->shape.n_experts);
         if (stream->seen[expert] == stream->number) continue;
         stream->seen[expert] = stream->number;
         stream->chosen[n_chosen++] = (uint16_t)expert;
         expected += stream->number > 1 && stream->expected[expert] == stream->number - 1;
-        if (slot_cache_find(stream->cache, layer, expert) == SLOT_NONE) stream->wanted[misses++] = expert;
+        if (slot_cache_find(stream->cache, layer, expert) == SLOT_NONE) stream->wanted[misses++] = (uint16_t)expert;
     }
     slot_cache_choose(stream->cache, layer, stream->chosen, n_chosen);
-    *n_wanted = misses;
     stream->n_chosen = n_chosen;
     pthread_mutex_lock(&stream->lock);
     struct experts_traffic *traffic = &stream->traffic[layer];
@@ -85,10 +89,10 @@ static int sort_choices(struct expert_stream *stream, uint32_t layer, const stru
     traffic->misses += misses;
     traffic->bytes += misses * expert_pool_bytes(stream->pool, layer);
     pthread_mutex_unlock(&stream->lock);
-    return 0;
+    return misses;
 }
 
-/* The entry that AWAIT looks at says that the expert is gone, before anything else comes to its slot. ahead: for a guess. */
+/* The entry that AWAIT looks at says that the expert is gone, before anything else comes to its slot. */
 static int evict(struct expert_stream *stream, uint32_t layer, const struct slot_change *change, bool ahead,
                  struct error *err)
 {
@@ -113,13 +117,15 @@ static int write_entries(struct expert_stream *stream, const struct copy_job *jo
     return result;
 }
 
-static int bring(struct expert_stream *stream, uint32_t layer, uint32_t expert, struct error *err)
+/* 0: *comes says whether there was a slot. */
+static int bring(struct expert_stream *stream, uint32_t layer, uint32_t expert, bool *comes, struct error *err)
 {
     const struct slot_change change = slot_cache_give(stream->cache, layer, expert);
     const struct copy_job job = {layer, expert, change.slot};
-    if (change.slot == SLOT_NONE)
-        return error_set(err, ERROR_INTERNAL, "layer %u: more experts at once than the %u slots", layer,
-                         stream->shape.n_slots);
+    *comes = change.slot != SLOT_NONE;
+    if (!*comes) return 0;
+    /* Who goes is decided without looking at what has come; but a copy to the slot must be over before it goes to another. */
+    copier_finish(stream->copier, job.slot);
     int result = evict(stream, layer, &change, false, err);
     if (result < 0) {
         forget(stream, job);
@@ -133,20 +139,39 @@ static int bring(struct expert_stream *stream, uint32_t layer, uint32_t expert, 
     return 0;
 }
 
-/* Of a layer's three tables, which follow each other. */
-static uint64_t tables_bytes(const struct expert_stream *stream)
-{
-    return (uint64_t)EXPERT_POOL_MATRICES * stream->shape.n_experts * sizeof(card_addr);
-}
-
-/* The layer's three tables, in one copy behind its experts. */
-static void start_tables(struct expert_stream *stream, uint32_t layer, uint32_t n)
+/* The layer's three tables, in one copy behind experts of it. */
+static void start_tables(struct expert_stream *stream, uint32_t layer, const uint16_t *experts, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
-        stream->entries[stream->n_entries++] = expert_pool_entry(stream->pool, layer, LAST_MATRIX, stream->wanted[i]);
-    card_stream_start(stream->card, expert_pool_entry(stream->pool, layer, 0, 0), tables_bytes(stream), stream->entries,
-                      stream->n_entries);
-    stream->n_entries = 0;
+        stream->entries[i] = expert_pool_entry(stream->pool, layer, LAST_MATRIX, experts[i]);
+    const uint64_t bytes = (uint64_t)EXPERT_POOL_MATRICES * stream->shape.n_experts * sizeof(card_addr);
+    card_stream_start(stream->card, expert_pool_entry(stream->pool, layer, 0, 0), bytes, stream->entries, n);
+}
+
+/*
+ * The first n of stream->wanted, in this order, as many as there are slots for; *n is how many. Tables come behind every
+ * TABLES_BYTES of them, so that what is there can be computed with: their copy takes as long as its set-up, 1 % of that.
+ */
+#define TABLES_BYTES (16u << 20)
+
+static int bring_all(struct expert_stream *stream, uint32_t layer, uint32_t *n, struct error *err)
+{
+    const uint64_t each = expert_pool_bytes(stream->pool, layer);
+    uint32_t brought = 0, with_tables = 0;
+    bool comes = true;
+    int result = 0;
+    while (brought < *n && result == 0) {
+        result = bring(stream, layer, stream->wanted[brought], &comes, err);
+        if (result < 0 || !comes) break;
+        brought++;
+        if ((brought - with_tables) * each < TABLES_BYTES && brought < *n) continue;
+        start_tables(stream, layer, stream->wanted + with_tables, brought - with_tables);
+        with_tables = brought;
+    }
+    if (result == 0 && with_tables < brought)
+        start_tables(stream, layer, stream->wanted + with_tables, brought - with_tables);
+    *n = brought;
+    return result;
 }
 
 /*
@@ -160,73 +185,81 @@ static bool looks_ahead(const struct expert_stream *stream, uint32_t layer)
            shape->n_slots >= 2 * shape->n_experts && stream->n_chosen * 8 >= shape->n_experts * 7;
 }
 
-/* The n of stream->wanted, which have no slot. */
-static int bring_ahead(struct expert_stream *stream, uint32_t layer, uint32_t n, struct error *err)
+static void count_ahead(struct expert_stream *stream, uint32_t layer, uint32_t n)
 {
-    int result = 0;
-    for (uint32_t i = 0; i < n && result == 0; i++) {
-        result = bring(stream, layer, stream->wanted[i], err);
-        stream->expected[stream->wanted[i]] = stream->number;
-    }
-    if (result < 0 || n == 0) return result;
-    start_tables(stream, layer, n);
+    for (uint32_t i = 0; i < n; i++) stream->expected[stream->wanted[i]] = stream->number;
     pthread_mutex_lock(&stream->lock);
     stream->traffic[layer].ahead += n;
     stream->traffic[layer].bytes += n * expert_pool_bytes(stream->pool, layer);
     pthread_mutex_unlock(&stream->lock);
-    return 0;
 }
 
-/* All of a layer. */
 static int read_ahead(struct expert_stream *stream, uint32_t layer, struct error *err)
 {
     uint32_t n = 0;
     for (uint32_t e = 0; e < stream->shape.n_experts; e++) {
-        if (slot_cache_find(stream->cache, layer, e) == SLOT_NONE) stream->wanted[n++] = e;
+        if (slot_cache_find(stream->cache, layer, e) == SLOT_NONE) stream->wanted[n++] = (uint16_t)e;
         slot_cache_expect(stream->cache, layer, e);
     }
-    return bring_ahead(stream, layer, n, err);
+    int result = bring_all(stream, layer, &n, err);
+    count_ahead(stream, layer, n);
+    return result;
 }
 
 /* ---- guesses ---- */
 
-/*
- * What the next layer may choose is copied while the link has nothing else to do, and no longer than until that layer's
- * choice is known: a wrong guess costs the piece that is under way then, and the room that it took. What the link came to is
- * found out at the next publication, before that is looked at: then the copies are charged that began in between.
- */
-static void keep_guesses(struct expert_stream *stream, uint32_t layer, const struct card_choice *guesses, uint64_t n)
+static bool has_slot(const void *context, uint32_t layer, uint32_t expert)
 {
-    const uint64_t most = n < stream->shape.n_experts ? n : stream->shape.n_experts;
-    stream->guessed_layer = layer;
-    if (layer >= stream->shape.n_layers || expert_pool_bytes(stream->pool, layer) == 0) return;
-    if (stream->n_chosen + most > stream->shape.n_slots) return; /* those that were chosen stay */
-    for (uint64_t i = 0; i < n; i++) {
-        const uint32_t expert = guesses[i].expert;
-        if (expert >= stream->shape.n_experts || stream->guessed[expert] == stream->number) continue;
-        slot_cache_expect(stream->cache, layer, expert);
-        if (slot_cache_find(stream->cache, layer, expert) != SLOT_NONE) continue;
-        stream->guessed[expert] = stream->number;
-        stream->wanted_ahead[stream->n_guessed++] = expert;
-    }
+    const struct expert_stream *stream = context;
+    return slot_cache_find(stream->cache, layer, expert) != SLOT_NONE;
 }
 
+/* Those of stream->wanted, which stay until they are chosen or were guessed wrong. */
+static int bring_guesses(struct expert_stream *stream, uint32_t layer, uint32_t n, struct error *err)
+{
+    for (uint32_t i = 0; i < n; i++) slot_cache_expect(stream->cache, layer, stream->wanted[i]);
+    if (stream->keeps_time) {
+        memcpy(stream->wanted_ahead + stream->n_wanted_ahead, stream->wanted, n * sizeof *stream->wanted);
+        stream->n_wanted_ahead += n;
+        stream->guessed_layer = layer;
+        return 0;
+    }
+    int result = bring_all(stream, layer, &n, err);
+    count_ahead(stream, layer, n);
+    return result;
+}
+
+/* The router of this layer, the next one, ran ahead. What it names and is there stays, too. */
+static int guessed(struct expert_stream *stream, uint32_t layer, const struct card_choice *choices, uint32_t n_tokens,
+                   struct error *err)
+{
+    const struct guesses_slots slots = {has_slot, stream};
+    uint32_t n[EXPERTS_GUESSES];
+    int result = check_choices(stream, layer, choices, (uint64_t)n_tokens * stream->shape.n_used, err);
+    if (stream->guesses == NULL || result < 0) return result;
+    for (uint32_t i = 0; i < n_tokens * stream->shape.n_used; i++)
+        if (has_slot(stream, layer, choices[i].expert)) slot_cache_expect(stream->cache, layer, choices[i].expert);
+    pthread_mutex_lock(&stream->lock);
+    n[EXPERTS_GUESS_ROUTER] = guesses_of_router(stream->guesses, layer, choices, n_tokens, &slots, stream->wanted);
+    pthread_mutex_unlock(&stream->lock);
+    result = bring_guesses(stream, layer, n[EXPERTS_GUESS_ROUTER], err);
+    if (result < 0) return result;
+    pthread_mutex_lock(&stream->lock);
+    n[EXPERTS_GUESS_TABLE] = guesses_of_table(stream->guesses, layer, &slots, stream->wanted);
+    pthread_mutex_unlock(&stream->lock);
+    return bring_guesses(stream, layer, n[EXPERTS_GUESS_TABLE], err);
+}
+
+/*
+ * Guesses on a card with a clock. They are copied while the link has nothing else to do, and no longer than until the layer's
+ * own choice is known: a wrong one costs the piece that is under way then, and the room that it took. What the link came to is
+ * found out when that choice is published, before it is looked at: then the copies are charged that began in between.
+ */
 static bool is_chosen(const struct card_choice *choices, uint64_t n, uint32_t expert)
 {
     for (uint64_t i = 0; i < n; i++)
         if (choices[i].expert == expert) return true;
     return false;
-}
-
-/* All of an expert is on its way, or there: the rest of its pieces, then the bytes in real time. */
-static int complete(struct expert_stream *stream, const struct copy_job *job, unsigned n_pieces, struct error *err)
-{
-    for (unsigned i = n_pieces; i < stream->shape.n_pieces; i++)
-        card_stream_start(stream->card, expert_pool_piece(stream->pool, job->slot, i),
-                          expert_pool_piece_bytes(stream->pool, job->layer), NULL, 0);
-    if (!card_computes(stream->card)) return write_entries(stream, job, err);
-    copier_add(stream->copier, *job);
-    return 0;
 }
 
 /* Counts n pieces of an expert that was guessed. */
@@ -241,14 +274,23 @@ static void count_guess(struct expert_stream *stream, uint32_t layer, unsigned n
     pthread_mutex_unlock(&stream->lock);
 }
 
-/*
- * One guess, right if its layer's choice, which is known now, has it; false if the link did not come to all of it. Then a right
- * one goes on, and a wrong one is given up.
- */
+/* All of an expert is on its way, or there: the rest of its pieces, then the bytes in real time. */
+static int complete(struct expert_stream *stream, const struct copy_job *job, unsigned n_pieces, struct error *err)
+{
+    for (unsigned i = n_pieces; i < stream->shape.n_pieces; i++)
+        card_stream_start(stream->card, expert_pool_piece(stream->pool, job->slot, i),
+                          expert_pool_piece_bytes(stream->pool, job->layer), NULL, 0);
+    if (!card_computes(stream->card)) return write_entries(stream, job, err);
+    copier_add(stream->copier, *job);
+    return 0;
+}
+
+/* One guess; false if the link did not come to all of it: then a right one goes on, and a wrong one is given up. */
 static bool fill(struct expert_stream *stream, uint32_t expert, bool right, int *result, struct error *err)
 {
     const uint32_t layer = stream->guessed_layer, slot = slot_cache_next(stream->cache);
     const struct copy_job job = {layer, expert, slot};
+    const uint16_t one = (uint16_t)expert;
     unsigned n = 0;
     while (slot != SLOT_NONE && n < stream->shape.n_pieces &&
            card_stream_fill(stream->card, expert_pool_piece(stream->pool, slot, n),
@@ -257,6 +299,7 @@ static bool fill(struct expert_stream *stream, uint32_t expert, bool right, int 
     if (n == 0) return false;
     const bool all = n == stream->shape.n_pieces;
     const struct slot_change change = slot_cache_give(stream->cache, layer, expert);
+    copier_finish(stream->copier, job.slot);
     count_guess(stream, layer, n, right);
     *result = evict(stream, layer, &change, true, err);
     if (*result < 0 || !(right || all)) {
@@ -264,40 +307,52 @@ static bool fill(struct expert_stream *stream, uint32_t expert, bool right, int 
         return false;
     }
     if (right) stream->expected[expert] = stream->number;
-    stream->entries[stream->n_entries++] = expert_pool_entry(stream->pool, layer, LAST_MATRIX, expert);
     *result = complete(stream, &job, n, err);
+    stream->entries[0] = expert_pool_entry(stream->pool, layer, LAST_MATRIX, expert);
+    if (*result == 0 &&
+        !(all && card_stream_fill(stream->card, expert_pool_entry(stream->pool, layer, 0, 0),
+                                  (uint64_t)EXPERT_POOL_MATRICES * stream->shape.n_experts * sizeof(card_addr),
+                                  stream->entries, 1)))
+        start_tables(stream, layer, &one, 1);
     return all && *result == 0;
 }
 
-/* Before the publication of that layer is looked at. */
 static int settle_guesses(struct expert_stream *stream, uint32_t layer, const struct card_choice *choices, uint64_t n,
                           struct error *err)
 {
-    uint32_t n_right = 0;
     int result = 0;
-    bool goes_on = layer == stream->guessed_layer && guess_judge_allows(stream->judge, layer);
-    stream->n_entries = 0;
-    for (uint32_t i = 0; i < stream->n_guessed; i++) {
-        const uint32_t expert = stream->wanted_ahead[i];
-        const bool right = layer == stream->guessed_layer && is_chosen(choices, n, expert);
-        n_right += right;
-        goes_on = goes_on && fill(stream, expert, right, &result, err);
-    }
-    guess_judge_note(stream->judge, stream->guessed_layer, n_right, stream->n_guessed - n_right);
-    stream->n_guessed = 0;
-    if (result == 0 && stream->n_entries > 0 &&
-        card_stream_fill(stream->card, expert_pool_entry(stream->pool, layer, 0, 0), tables_bytes(stream),
-                         stream->entries, stream->n_entries))
-        stream->n_entries = 0;
+    bool goes_on = layer == stream->guessed_layer;
+    for (uint32_t i = 0; i < stream->n_wanted_ahead && goes_on; i++)
+        goes_on = fill(stream, stream->wanted_ahead[i], is_chosen(choices, n, stream->wanted_ahead[i]), &result, err);
+    stream->n_wanted_ahead = 0;
     return result;
 }
 
-/* The next layer that has experts; n_layers: none. */
-static uint32_t layer_behind(const struct expert_stream *stream, uint32_t layer)
+/* ---- the agent ---- */
+
+static int chosen(struct expert_stream *stream, uint32_t layer, const struct card_choice *choices, uint32_t n_tokens,
+                  struct error *err)
 {
-    do layer++;
-    while (layer < stream->shape.n_layers && expert_pool_bytes(stream->pool, layer) == 0);
-    return layer;
+    const uint64_t n = (uint64_t)n_tokens * stream->shape.n_used;
+    copier_collect(stream->copier, forget, stream); /* what was read ahead, or is left of a step that failed */
+    count_wait(stream);
+    stream->layer = layer;
+    int result = check_choices(stream, layer, choices, n, err);
+    if (result < 0) return result;
+    result = settle_guesses(stream, layer, choices, n, err);
+    if (result < 0) return result;
+    const uint32_t n_wanted = sort_choices(stream, layer, choices, n);
+    uint32_t n_come = n_wanted;
+    if (stream->guesses != NULL) {
+        pthread_mutex_lock(&stream->lock);
+        guesses_learn(stream->guesses, layer, choices, n_tokens);
+        pthread_mutex_unlock(&stream->lock);
+    }
+    result = bring_all(stream, layer, &n_come, err);
+    if (result == 0 && n_come < n_wanted)
+        return error_set(err, ERROR_INTERNAL, "layer %u: more experts at once than the %u slots", layer,
+                         stream->shape.n_slots);
+    return result == 0 && looks_ahead(stream, layer) ? read_ahead(stream, layer + 1, err) : result;
 }
 
 static int published(void *context, const struct card_descriptor *publish, const struct card_choice *choices,
@@ -306,22 +361,16 @@ static int published(void *context, const struct card_descriptor *publish, const
     struct expert_stream *stream = context;
     const bool guesses = publish->param[0] & EXPERT_POOL_GUESS;
     const uint32_t layer = (publish->param[0] & ~EXPERT_POOL_GUESS) - 1;
-    const uint32_t tokens = guesses ? publish->tokens / 2 : publish->tokens;
-    uint32_t n_wanted = 0;
-    if (layer >= stream->shape.n_layers)
-        return error_set(err, ERROR_INTERNAL, "a publication of layer %u of %u", layer, stream->shape.n_layers);
-    if (stream->recorder != NULL) routing_recorder_layer(stream->recorder, layer, choices, tokens);
-    copier_settle(stream->copier, forget, stream); /* what was read ahead, or is left of a step that failed */
-    count_wait(stream);
-    stream->layer = layer;
-    int result = settle_guesses(stream, layer, choices, (uint64_t)tokens * publish->rows, err);
-    if (result == 0) result = sort_choices(stream, layer, choices, (uint64_t)tokens * publish->rows, &n_wanted, err);
-    for (uint32_t i = 0; i < n_wanted && result == 0; i++) result = bring(stream, layer, stream->wanted[i], err);
-    if (result == 0 && n_wanted + stream->n_entries > 0) start_tables(stream, layer, n_wanted);
-    if (result == 0 && looks_ahead(stream, layer)) return read_ahead(stream, layer + 1, err);
-    const uint64_t n = (uint64_t)tokens * publish->rows;
-    if (result == 0 && guesses) keep_guesses(stream, layer_behind(stream, layer), choices + n, n);
-    return result;
+    const uint32_t n_tokens = guesses ? publish->tokens / 2 : publish->tokens;
+    if (layer >= stream->shape.n_layers || publish->rows != stream->shape.n_used)
+        return error_set(err, ERROR_INTERNAL, "a publication of %u experts of layer %u of %u", publish->rows, layer,
+                         stream->shape.n_layers);
+    if (stream->recorder != NULL) routing_recorder_layer(stream->recorder, layer, choices, n_tokens);
+    int result = chosen(stream, layer, choices, n_tokens, err);
+    uint32_t next = layer + 1;
+    while (next < stream->shape.n_layers && expert_pool_bytes(stream->pool, next) == 0) next++;
+    if (result < 0 || !guesses || next == stream->shape.n_layers) return result;
+    return guessed(stream, next, choices + (uint64_t)n_tokens * publish->rows, n_tokens, err);
 }
 
 static int missing(void *context, uint32_t expert, bool late, struct error *err)
@@ -339,14 +388,13 @@ void expert_stream_close(struct expert_stream *stream)
     (void)routing_recorder_close(stream->recorder, NULL);
     copier_close(stream->copier);
     slot_cache_close(stream->cache);
+    guesses_close(stream->guesses);
     pthread_mutex_destroy(&stream->lock);
     free(stream->seen);
     free(stream->chosen);
     free(stream->expected);
-    free(stream->guessed);
-    free(stream->wanted_ahead);
-    guess_judge_close(stream->judge);
     free(stream->wanted);
+    free(stream->wanted_ahead);
     free(stream->entries);
     free(stream->traffic);
     free(stream);
@@ -354,30 +402,40 @@ void expert_stream_close(struct expert_stream *stream)
 
 static void close_attached(void *server) { expert_stream_close(server); }
 
+static int open_guesses(struct expert_stream *stream, const char *who, struct error *err)
+{
+    const struct expert_pool_shape *shape = &stream->shape;
+    struct guesses_shape guesses = {shape->n_layers, shape->n_experts, shape->n_used, 0, {false}};
+    for (uint32_t i = 0; i < shape->n_layers; i++)
+        if (expert_pool_bytes(stream->pool, i) > guesses.expert_bytes)
+            guesses.expert_bytes = expert_pool_bytes(stream->pool, i);
+    for (unsigned s = 0; s < EXPERTS_GUESSES; s++)
+        guesses.uses[s] = strcmp(who, "both") == 0 || strcmp(who, experts_guess_name(s)) == 0;
+    return guesses_open(&guesses, &stream->guesses, err);
+}
+
 static int open_parts(struct expert_stream *stream, const struct model_load_options *options, struct error *err)
 {
     const struct expert_pool_shape *shape = &stream->shape;
     struct card_usage usage;
     stream->seen = memory_array(shape->n_experts, sizeof *stream->seen);
     stream->expected = memory_array(shape->n_experts, sizeof *stream->expected);
-    stream->guessed = memory_array(shape->n_experts, sizeof *stream->guessed);
-    stream->wanted_ahead = memory_array(shape->n_experts, sizeof *stream->wanted_ahead);
     stream->chosen = memory_array(shape->n_experts, sizeof *stream->chosen);
     stream->wanted = memory_array(shape->n_experts, sizeof *stream->wanted);
+    stream->wanted_ahead = memory_array(shape->n_experts, sizeof *stream->wanted_ahead);
     stream->entries = memory_array(shape->n_experts, sizeof *stream->entries);
     stream->traffic = memory_array(shape->n_layers, sizeof *stream->traffic);
     if (stream->seen == NULL || stream->chosen == NULL || stream->expected == NULL || stream->wanted == NULL ||
-        stream->entries == NULL || stream->traffic == NULL || stream->guessed == NULL || stream->wanted_ahead == NULL)
+        stream->entries == NULL || stream->traffic == NULL || stream->wanted_ahead == NULL)
         return error_set(err, ERROR_NO_MEMORY, "expert slots: out of memory");
     stream->keeps_time = card_measure(stream->card, &usage, NULL) == 0;
     if (stream->keeps_time) stream->waits_ps = usage.waits_ps;
     const struct policy_shape slots = {shape->n_layers, shape->n_experts, shape->n_slots};
     const char *policy = options->expert_policy != NULL ? options->expert_policy : POLICY_DEFAULT;
-    int result = guess_judge_open(shape->n_layers, shape->slot_bytes, BREAK_EVEN, &stream->judge, err);
+    int result = slot_cache_open(policy, &slots, &stream->cache, err);
     if (result < 0) return result;
-    result = slot_cache_open(policy, &slots, &stream->cache, err);
-    if (result < 0) return result;
-    return copier_open(stream->pool, stream->card, options->expert_shuffle, &stream->copier, err);
+    result = copier_open(stream->pool, stream->card, options, &stream->copier, err);
+    return result < 0 || !options->plans_guesses ? result : open_guesses(stream, options->expert_guess, err);
 }
 
 struct card_agent expert_stream_agent(struct expert_stream *stream)
@@ -434,6 +492,18 @@ void expert_stream_count(struct expert_stream *stream, uint32_t layer, struct ex
     pthread_mutex_lock(&stream->lock);
     *traffic = stream->traffic[layer];
     pthread_mutex_unlock(&stream->lock);
+}
+
+bool expert_stream_count_guesses(struct expert_stream *stream, enum experts_guess source,
+                                 struct experts_guessed *guessed)
+{
+    if (stream->guesses == NULL) return false;
+    pthread_mutex_lock(&stream->lock);
+    const struct guess_counts counts = guesses_count(stream->guesses, source, stream->shape.n_layers);
+    pthread_mutex_unlock(&stream->lock);
+    *guessed = (struct experts_guessed){counts.right,  counts.wrong,        counts.sent,
+                                        counts.wasted, counts.wasted_bytes, counts.switched};
+    return true;
 }
 
 void expert_stream_measure(struct expert_stream *stream, struct copier_times *times)

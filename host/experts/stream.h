@@ -11,7 +11,7 @@
 
 struct expert_stream; /* opaque */
 
-/* Serves loaded, which has a pool, from now on; goes with loaded. Of the options: expert_policy, expert_shuffle. */
+/* Serves loaded, which has a pool, from now on; goes with loaded. Of the options: those of experts. */
 int expert_stream_open(struct loaded_model *loaded, const struct model_load_options *options, struct error *err);
 
 /*
@@ -33,6 +33,8 @@ void expert_stream_settle(struct expert_stream *stream);
 
 /* From any thread. */
 void expert_stream_count(struct expert_stream *stream, uint32_t layer, struct experts_traffic *traffic);
+bool expert_stream_count_guesses(struct expert_stream *stream, enum experts_guess source,
+                                 struct experts_guessed *guessed); /* false: nobody guesses */
 void expert_stream_measure(struct expert_stream *stream, struct copier_times *times);
 
 #endif

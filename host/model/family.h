@@ -11,7 +11,8 @@
 
 struct family {
     const char *architecture;    /* general.architecture in the file */
-    const char *const *computes; /* of model_config_neutral.c's settings, those that it computes; NULL at the end */
+    bool computes_router;        /* all of model_config_neutral.c's settings of experts (model_config_experts) */
+    const char *const *computes; /* of its other settings, those that it computes; NULL at the end */
     /* Reads what is special to the family into config (the common part is filled already). 0 or an error. */
     int (*configure)(const struct gguf *file, struct model_config *config, struct error *err);
     /* Declares every tensor with its shape through tensor_table_add (tensor_table.h). */

@@ -40,6 +40,7 @@ void gguf_clear(struct gguf *file)
     gguf_index_free(&file->tensors.index);
     free(file->tensors.items);
     free(file->parts);
+    if (file->backing) file->backing->close(file->backing);
     *file = (struct gguf){0};
 }
 
@@ -139,6 +140,24 @@ void gguf_set_data(struct gguf *file, const struct gguf_tensor *tensor, const ui
     file->tensors.items[tensor - file->tensors.items].data = data;
 }
 
+void gguf_set_rows(struct gguf *file, const struct gguf_tensor *tensor, const struct gguf_rows *rows)
+{
+    file->tensors.items[tensor - file->tensors.items].rows = rows;
+}
+
+void gguf_read_rows(const struct gguf_tensor *tensor, uint64_t first, uint64_t n, uint8_t *out)
+{
+    uint64_t bytes = tensor->n_bytes / (tensor->n_elements / tensor->dimension[0]);
+    if (tensor->data)
+        memcpy(out, tensor->data + first * bytes, n * bytes);
+    else
+        tensor->rows->read(tensor->rows, first, n, out);
+}
+
+void gguf_set_backing(struct gguf *file, struct gguf_backing *backing) { file->backing = backing; }
+
+const struct gguf_backing *gguf_get_backing(const struct gguf *file) { return file->backing; }
+
 /* The mapping that holds these bytes; NULL if they are in none. */
 static const struct map_file *map_of(const struct gguf *file, const uint8_t *bytes)
 {
@@ -153,6 +172,15 @@ void gguf_forget(const struct gguf *file, const uint8_t *bytes, size_t n_bytes)
 {
     const struct map_file *map = map_of(file, bytes);
     if (map) map_file_forget(map, bytes, n_bytes);
+    if (file->backing && bytes) file->backing->forget(file->backing, bytes, n_bytes);
+}
+
+int gguf_check(const struct gguf *file, struct error *err)
+{
+    int result = 0;
+    for (unsigned i = 0; i < file->n_parts && result == 0; i++)
+        result = map_file_check(&file->parts[i].map, file->parts[i].name, err);
+    return result;
 }
 
 void gguf_close(struct gguf *file)

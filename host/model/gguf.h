@@ -118,8 +118,15 @@ enum gguf_tensor_type {
     GGUF_MXFP4 = 39,
     GGUF_NVFP4 = 40,
     GGUF_Q1_0 = 41,
+    /* No file has these: what safetensors folders become in memory (scaled.h), and what packed files of them name. */
+    GGUF_SCALED_INT4 = 42,
+    GGUF_SCALED_INT4_ZERO,
+    GGUF_SCALED_INT8,
+    GGUF_SCALED_INT8_ZERO,
+    GGUF_SCALED_FP8,
 };
-#define GGUF_TENSOR_TYPE_END 42 /* one past the last type */
+#define GGUF_FILE_TYPE_END 42   /* one past the last type of files */
+#define GGUF_TENSOR_TYPE_END 47 /* one past the last type */
 
 #define GGUF_MAX_DIMENSIONS 4
 
@@ -142,13 +149,20 @@ struct gguf_key {
     struct gguf_value value;
 };
 
+/* Makes the rows of a tensor that lies nowhere as it is. Threads may call it at the same time. */
+struct gguf_rows {
+    /* Writes n rows from `first` on, counted over all of the tensor's matrices, as blocks of the tensor's type. */
+    void (*read)(const struct gguf_rows *rows, uint64_t first, uint64_t n, uint8_t *out);
+};
+
 struct gguf_tensor {
     struct gguf_string name;
     enum gguf_tensor_type type;
     unsigned n_dimensions;
     uint64_t dimension[GGUF_MAX_DIMENSIONS]; /* fastest first; 1 beyond n_dimensions */
     uint64_t n_elements, n_bytes;
-    const uint8_t *data; /* in the mapped file, valid until gguf_close; NULL after gguf_open_headers */
+    const uint8_t *data;          /* in the mapped file, valid until gguf_close; NULL after gguf_open_headers */
+    const struct gguf_rows *rows; /* where data is NULL: who makes it; NULL: nobody */
 };
 
 struct gguf; /* opaque: one file, or all parts of a split file */
@@ -175,11 +189,30 @@ void gguf_get_header(const struct gguf *file, unsigned number, struct gguf_heade
 /* Gives a tensor of such a file its data, tensor->n_bytes that the caller keeps alive. */
 void gguf_set_data(struct gguf *file, const struct gguf_tensor *tensor, const uint8_t *data);
 
+/* The same by rows, which live until gguf_close. */
+void gguf_set_rows(struct gguf *file, const struct gguf_tensor *tensor, const struct gguf_rows *rows);
+
+/* Rows of a tensor that has data or rows: n * the bytes of a row. */
+void gguf_read_rows(const struct gguf_tensor *tensor, uint64_t first, uint64_t n, uint8_t *out);
+
+/* What a file of gguf_open_headers stands for: other files, whose bytes count as its own. */
+struct gguf_backing {
+    void (*close)(struct gguf_backing *backing);
+    /* The bytes of file number `number`; false: there are no more. */
+    bool (*bytes)(const struct gguf_backing *backing, unsigned number, const uint8_t **bytes, size_t *n_bytes);
+    void (*forget)(const struct gguf_backing *backing, const uint8_t *bytes, size_t n_bytes); /* as gguf_forget */
+};
+void gguf_set_backing(struct gguf *file, struct gguf_backing *backing); /* closed by gguf_close, last of all */
+const struct gguf_backing *gguf_get_backing(const struct gguf *file);   /* NULL: none */
+
 /*
  * These bytes of a tensor are not needed soon: what is mapped of them no longer counts as this process's memory. They
  * can be read again at any time.
  */
 void gguf_forget(const struct gguf *file, const uint8_t *bytes, size_t n_bytes);
+
+/* 0, or ERROR_IO that names a file of which something was gone when it was read: somebody made it shorter. From any thread. */
+int gguf_check(const struct gguf *file, struct error *err);
 
 /* Which way the error of a failed open names; GGUF_NO_ERROR if err is of another kind. */
 enum gguf_error gguf_error_of(const struct error *err);
@@ -238,7 +271,10 @@ const char *gguf_tensor_type_name(unsigned type);
 unsigned gguf_block_elements(enum gguf_tensor_type type);
 unsigned gguf_block_bytes(enum gguf_tensor_type type);
 bool gguf_type_supported(enum gguf_tensor_type type); /* gguf_decode knows it */
-#define GGUF_SUPPORTED_TYPES "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, MXFP4" /* for messages */
+/* For messages. */
+#define GGUF_SUPPORTED_TYPES                                                                                           \
+    "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Q8_K, IQ2_XXS, IQ2_XS, IQ3_XXS, "     \
+    "IQ1_S, IQ4_NL, IQ3_S, IQ2_S, IQ4_XS, IQ1_M, TQ1_0, TQ2_0, MXFP4, NVFP4"
 
 /*
  * Decodes n_elements (a multiple of the block's) from blocks at bytes (any alignment) into float32, exactly as the
@@ -249,7 +285,7 @@ void gguf_decode(enum gguf_tensor_type type, const uint8_t *bytes, size_t n_elem
 
 /*
  * Whether a scale in these blocks is a NaN that decoding does not show: MXFP4's exponent 255, which gguf-py takes for
- * 2^127. No model has it; who loads weights refuses it.
+ * 2^127, and NVFP4's 0x7f, which it takes for zero. No model has them; who loads weights refuses them.
  */
 bool gguf_has_nan_scale(enum gguf_tensor_type type, const uint8_t *bytes, size_t n_elements);
 

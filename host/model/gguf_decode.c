@@ -15,25 +15,26 @@
  *                   48 128 nibbles                                               as Q4_K
  *   Q6_K       256  0 128 low nibbles; 128 64 bits 4..5; 192 16 i8 scale;
  *                   208 2 f16 d; one scale for each 16 elements                  (d * scale) * (q - 32)
+ *   Q2_K       256  0 16 nibbles: scale, minimum for each 16 elements;
+ *                   16 64 two bits each; 80 2 f16 d; 82 2 f16 dmin               (d * scale) * q - (dmin * min)
+ *   IQ4_NL      32  0 2 f16 d; 2 16 nibbles as in Q4_0, codes                    d * code's value
  *   MXFP4       32  0 1 u8 exponent; 1 16 nibbles as in Q4_0, codes of E2M1      2^(exponent - 128) * (2 * code's value)
+ *   NVFP4       64  0 4 UE4M3 scale for each 16 elements; 4 32 for each 16 eight
+ *                   bytes: low nibbles 0 to 7, high ones 8 to 15, codes of E2M1  (scale / 2) * (2 * code's value)
  *
- * An MXFP4 exponent of 255 is a NaN to the OCP Microscaling Formats specification 1.0, and 2^127 to ggml and gguf-py.
+ * Q3_K, Q8_K, IQ1 to IQ3, IQ4_XS and TQ: gguf_integers.c.
+ *
+ * An MXFP4 exponent of 255 is a NaN to the OCP Microscaling Formats specification 1.0, and 2^127 to ggml and gguf-py. An
+ * NVFP4 scale of 0x7f is a NaN to E4M3, and zero to ggml and gguf-py, which leave bit 7 out of account otherwise.
  */
 #include "host/base/bytes.h"
 #include "host/base/vector_clones.h"
 #include "host/model/gguf.h"
+#include "host/model/gguf_half.h"
+#include "host/model/gguf_integers.h"
+#include "host/model/gguf_iq4.h"
+#include "host/model/scaled.h"
 #include "kernels/abi/card_layout.h"
-
-/* Without branches, so that a loop over it becomes vector instructions. Not-a-number keeps its fraction. */
-static inline float load_f16(const uint8_t *bytes)
-{
-    uint32_t half = load_u16(bytes), magnitude = half & 0x7fffu, sign = (half & 0x8000u) << 16;
-    uint32_t normal = (magnitude << 13) + (112u << 23);
-    /* A subnormal counts units of 2^-24: as the fraction of a number with exponent -14, less the leading one; exact. */
-    uint32_t small = bits_of_float(float_of_bits((magnitude << 13) + (113u << 23)) - 0x1p-14f);
-    uint32_t is_small = 0u - (magnitude < 0x0400u), is_special = 0u - (magnitude > 0x7bffu); /* masks */
-    return float_of_bits((small & is_small) | (normal & ~is_small) | (is_special & 0x7f800000u) | sign);
-}
 
 static void decode_f32(const uint8_t *in, size_t n, float *out)
 {
@@ -188,11 +189,74 @@ static void decode_mxfp4(const uint8_t *in, size_t n, float *out)
     }
 }
 
+/* Each half of 128 elements has 32 bytes; 32 elements share a bit position. */
+VECTOR_CLONES
+static void decode_q2_k(const uint8_t *restrict in, size_t n, float *restrict out)
+{
+    for (; n; n -= 256, in += 84, out += 256) {
+        float d = load_f16(in + 80), dmin = load_f16(in + 82);
+        for (unsigned group = 0; group < 16; group++) {
+            float scale = d * (float)(in[group] & 15), minimum = dmin * (float)(in[group] >> 4);
+            const uint8_t *quants = in + 16 + 32 * (group / 8) + 16 * (group % 2);
+            for (unsigned j = 0; j < 16; j++)
+                out[16 * group + j] = scale * (float)(quants[j] >> 2 * (group % 8 / 2) & 3) - minimum;
+        }
+    }
+}
+
+static void decode_iq4_nl(const uint8_t *in, size_t n, float *out)
+{
+    for (; n; n -= 32, in += 18, out += 32) {
+        float d = load_f16(in);
+        int8_t values[32];
+        gguf_iq4_values(in + 2, values);
+        for (unsigned i = 0; i < 32; i++) out[i] = d * (float)values[i];
+    }
+}
+
+/* Half of an UE4M3 number, as gguf-py reads it. */
+static float half_of_ue4m3(uint8_t bits)
+{
+    if (bits == 0x7f) return 0.0f;
+    unsigned exponent = bits >> 3 & 15u, fraction = bits & 7u;
+    if (exponent == 0) return (float)fraction * 0x1p-10f;
+    return (float)(8 + fraction) * float_of_bits((exponent + 127u - 11u) << 23);
+}
+
+static void decode_nvfp4(const uint8_t *in, size_t n, float *out)
+{
+    static const int8_t values[16] = CARD_MXFP4_VALUE;
+    for (; n; n -= 64, in += 36, out += 64)
+        for (unsigned group = 0; group < 4; group++) {
+            float scale = half_of_ue4m3(in[group]);
+            const uint8_t *codes = in + 4 + 8 * group;
+            for (unsigned j = 0; j < 8; j++) {
+                out[16 * group + j] = scale * (float)values[codes[j] & 15];
+                out[16 * group + 8 + j] = scale * (float)values[codes[j] >> 4];
+            }
+        }
+}
+
+VECTOR_CLONES
+static void decode_integers(enum gguf_tensor_type type, const uint8_t *in, size_t n, float *restrict out)
+{
+    struct gguf_integers block;
+    for (; n; n -= 256, in += gguf_block_bytes(type), out += 256) {
+        gguf_read_integers(type, in, &block);
+        for (unsigned group = 0; group < 16; group++) {
+            float scale = block.unit * (float)block.scale[group];
+            for (unsigned j = 0; j < 16; j++) out[16 * group + j] = scale * (float)block.q[16 * group + j];
+        }
+    }
+}
+
 bool gguf_has_nan_scale(enum gguf_tensor_type type, const uint8_t *bytes, size_t n_elements)
 {
     bool found = false;
-    if (type != GGUF_MXFP4) return false;
-    for (size_t i = 0; i < n_elements / 32; i++) found |= bytes[17 * i] == 255;
+    if (type == GGUF_MXFP4)
+        for (size_t i = 0; i < n_elements / 32; i++) found |= bytes[17 * i] == 255;
+    if (type == GGUF_NVFP4)
+        for (size_t i = 0; i < n_elements / 16; i++) found |= (bytes[36 * (i / 4) + i % 4] & 0x7f) == 0x7f;
     return found;
 }
 
@@ -211,7 +275,18 @@ void gguf_decode(enum gguf_tensor_type type, const uint8_t *bytes, size_t n_elem
     case GGUF_Q5_K: decode_q5_k(bytes, n_elements, out); break;
     case GGUF_Q6_K: decode_q6_k(bytes, n_elements, out); break;
     case GGUF_MXFP4: decode_mxfp4(bytes, n_elements, out); break;
+    case GGUF_Q2_K: decode_q2_k(bytes, n_elements, out); break;
+    case GGUF_IQ4_NL: decode_iq4_nl(bytes, n_elements, out); break;
+    case GGUF_NVFP4: decode_nvfp4(bytes, n_elements, out); break;
     default:
+        if (gguf_is_scaled(type)) {
+            scaled_decode(type, bytes, n_elements, out);
+            break;
+        }
+        if (gguf_has_integers(type)) {
+            decode_integers(type, bytes, n_elements, out);
+            break;
+        }
         for (size_t i = 0; i < n_elements; i++) out[i] = float_of_bits(0x7fc00000u);
     }
 }

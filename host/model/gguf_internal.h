@@ -61,7 +61,8 @@ struct gguf_part {
 struct gguf {
     struct gguf_part *parts; /* owned */
     unsigned n_parts;
-    struct gguf_tensors tensors; /* of all parts */
+    struct gguf_tensors tensors;  /* of all parts */
+    struct gguf_backing *backing; /* owned; NULL: none */
 };
 
 /* Sets *err to "FILE: ..." with ERROR_BAD_FILE and the name as detail. Returns ERROR_BAD_FILE. */

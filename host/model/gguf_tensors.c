@@ -38,7 +38,8 @@ static int read_type(struct gguf_reader *reader, struct gguf_tensor *tensor)
                                 "type %s was removed from the format (convert the model again; supported: %s)", removed,
                                 GGUF_SUPPORTED_TYPES);
     unsigned elements = gguf_block_elements((enum gguf_tensor_type)type);
-    if (elements == 0)
+    bool is_file = reader->part->size == reader->part->file_size;
+    if (elements == 0 || (is_file && type >= GGUF_FILE_TYPE_END))
         return gguf_reader_fail(reader, GGUF_BAD_TENSOR_TYPE, "tensor type %u is unknown (supported: %s)", type,
                                 GGUF_SUPPORTED_TYPES);
     tensor->type = (enum gguf_tensor_type)type;

@@ -2,7 +2,7 @@
 /*
  * The table of tensor types: elements and bytes of one block. Numbers: enum ggml_type in ggml.h; sizes: the block
  * structs of ggml-common.h. (gguf-py's GGML_QUANT_SIZES agrees, save for Q8_1, where it still has float scales; Q8_1 and
- * Q8_K are for intermediate results and do not occur in files.)
+ * Q8_K are for intermediate results; files with them are not known.)
  */
 #include "host/model/gguf_internal.h"
 
@@ -27,26 +27,31 @@ static const struct type_row tensor_types[GGUF_TENSOR_TYPE_END] = {
     [GGUF_Q5_1] = {"Q5_1", 32, 4 + 4 + 16, true},
     [GGUF_Q8_0] = {"Q8_0", 32, 2 + 32, true},
     [GGUF_Q8_1] = {"Q8_1", 32, 4 + 32, false},
-    [GGUF_Q2_K] = {"Q2_K", 256, 16 + 64 + 4, false},
-    [GGUF_Q3_K] = {"Q3_K", 256, 32 + 64 + 12 + 2, false},
+    [GGUF_Q2_K] = {"Q2_K", 256, 16 + 64 + 4, true},
+    [GGUF_Q3_K] = {"Q3_K", 256, 32 + 64 + 12 + 2, true},
     [GGUF_Q4_K] = {"Q4_K", 256, 4 + 12 + 128, true},
     [GGUF_Q5_K] = {"Q5_K", 256, 4 + 12 + 32 + 128, true},
     [GGUF_Q6_K] = {"Q6_K", 256, 128 + 64 + 16 + 2, true},
-    [GGUF_Q8_K] = {"Q8_K", 256, 4 + 256 + 32, false},
-    [GGUF_IQ1_S] = {"IQ1_S", 256, 2 + 32 + 16, false},
-    [GGUF_IQ1_M] = {"IQ1_M", 256, 32 + 16 + 8, false},
-    [GGUF_IQ2_XXS] = {"IQ2_XXS", 256, 2 + 64, false},
-    [GGUF_IQ2_XS] = {"IQ2_XS", 256, 2 + 64 + 8, false},
-    [GGUF_IQ2_S] = {"IQ2_S", 256, 2 + 64 + 8 + 8, false},
-    [GGUF_IQ3_XXS] = {"IQ3_XXS", 256, 2 + 96, false},
-    [GGUF_IQ3_S] = {"IQ3_S", 256, 2 + 64 + 8 + 32 + 4, false},
-    [GGUF_IQ4_NL] = {"IQ4_NL", 32, 2 + 16, false},
-    [GGUF_IQ4_XS] = {"IQ4_XS", 256, 2 + 2 + 4 + 128, false},
-    [GGUF_TQ1_0] = {"TQ1_0", 256, 48 + 4 + 2, false},
-    [GGUF_TQ2_0] = {"TQ2_0", 256, 64 + 2, false},
+    [GGUF_Q8_K] = {"Q8_K", 256, 4 + 256 + 32, true},
+    [GGUF_IQ1_S] = {"IQ1_S", 256, 2 + 32 + 16, true},
+    [GGUF_IQ1_M] = {"IQ1_M", 256, 32 + 16 + 8, true},
+    [GGUF_IQ2_XXS] = {"IQ2_XXS", 256, 2 + 64, true},
+    [GGUF_IQ2_XS] = {"IQ2_XS", 256, 2 + 64 + 8, true},
+    [GGUF_IQ2_S] = {"IQ2_S", 256, 2 + 64 + 8 + 8, true},
+    [GGUF_IQ3_XXS] = {"IQ3_XXS", 256, 2 + 96, true},
+    [GGUF_IQ3_S] = {"IQ3_S", 256, 2 + 64 + 8 + 32 + 4, true},
+    [GGUF_IQ4_NL] = {"IQ4_NL", 32, 2 + 16, true},
+    [GGUF_IQ4_XS] = {"IQ4_XS", 256, 2 + 2 + 4 + 128, true},
+    [GGUF_TQ1_0] = {"TQ1_0", 256, 48 + 4 + 2, true},
+    [GGUF_TQ2_0] = {"TQ2_0", 256, 64 + 2, true},
     [GGUF_MXFP4] = {"MXFP4", 32, 1 + 16, true},
-    [GGUF_NVFP4] = {"NVFP4", 64, 4 + 32, false},
+    [GGUF_NVFP4] = {"NVFP4", 64, 4 + 32, true},
     [GGUF_Q1_0] = {"Q1_0", 128, 2 + 16, false},
+    [GGUF_SCALED_INT4] = {"INT4", 32, 4 + 16, true},
+    [GGUF_SCALED_INT4_ZERO] = {"INT4_ZERO", 32, 4 + 2 + 16, true},
+    [GGUF_SCALED_INT8] = {"INT8", 32, 4 + 32, true},
+    [GGUF_SCALED_INT8_ZERO] = {"INT8_ZERO", 32, 4 + 2 + 32, true},
+    [GGUF_SCALED_FP8] = {"FP8", 32, 4 + 32, true},
 };
 
 const char *gguf_tensor_type_name(unsigned type)

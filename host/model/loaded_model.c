@@ -87,27 +87,53 @@ static void count_conversion(struct loaded_model *loaded, size_t index)
 
 int loaded_model_check_packed(const struct gguf_tensor *tensor, const struct pack_result *packed, struct error *err)
 {
+    if (packed->no_memory)
+        return error_set(err, ERROR_NO_MEMORY, "tensor %.*s: no memory for its rows", (int)tensor->name.length,
+                         tensor->name.bytes);
     if (!packed->not_finite && !packed->too_large) return 0;
     return error_set(err, ERROR_BAD_FILE, "tensor %.*s: %s", (int)tensor->name.length, tensor->name.bytes,
                      packed->not_finite ? "has a weight or a scale that is infinite or not a number"
                                         : "has weights too large for INT8 with half-precision scales");
 }
 
+int loaded_model_check_exact(const struct tensor_entry *entry, const struct pack_result *packed, struct error *err)
+{
+    const struct gguf_tensor *tensor = entry->tensor;
+    bool unknown = entry->packed != NULL && pack_rounds(tensor->type, entry->packed->format);
+    double relative = packed->value_squares > 0 ? sqrt(packed->error_squares / packed->value_squares) : 1;
+    if (unknown)
+        return error_set(err, ERROR_UNSUPPORTED,
+                         "tensor %.*s: type %s may have been rounded when it was packed, which exact formats do not "
+                         "allow: open the model that was packed",
+                         (int)tensor->name.length, tensor->name.bytes, gguf_tensor_type_name(tensor->type));
+    if (packed->error_squares > 0)
+        return error_set(err, ERROR_UNSUPPORTED,
+                         "tensor %.*s: no format of the card keeps the values of type %s (relative error %.1e), which "
+                         "exact formats do not allow",
+                         (int)tensor->name.length, tensor->name.bytes, gguf_tensor_type_name(tensor->type), relative);
+    return 0;
+}
+
+static int check_tensor(const struct tensor_entry *entry, const struct pack_result *packed, bool exact,
+                        struct error *err)
+{
+    int result = loaded_model_check_packed(entry->tensor, packed, err);
+    return result == 0 && exact ? loaded_model_check_exact(entry, packed, err) : result;
+}
+
 /* Matrices [first, first + n) of a tensor. */
 static struct pack_source source_of(const struct tensor_entry *entry, uint32_t first, uint32_t n)
 {
-    struct pack_source source = {.type = entry->tensor->type, .rows = n * entry->rows, .cols = entry->cols};
-    if (entry->packed != NULL) {
-        source.packed = entry->packed->format;
-        source.data = entry->packed->data + first * (entry->packed->n_bytes / entry->experts);
-    } else {
-        source.data = entry->tensor->data + first * (entry->tensor->n_bytes / entry->experts);
-    }
-    return source;
+    if (entry->packed == NULL) return pack_source_of(entry->tensor, entry->rows, entry->cols, first, n);
+    return (struct pack_source){.type = entry->tensor->type,
+                                .rows = n * entry->rows,
+                                .cols = entry->cols,
+                                .packed = entry->packed->format,
+                                .data = entry->packed->data + first * (entry->packed->n_bytes / entry->experts)};
 }
 
 /* What packing saw of the matrices that were uploaded: of experts, or of the others. */
-static int check_matrices(struct loaded_model *loaded, bool experts, struct error *err)
+static int check_matrices(struct loaded_model *loaded, bool experts, bool exact_formats, struct error *err)
 {
     for (size_t i = 0; i < loaded->model->table.n_entries; i++) {
         const struct tensor_entry *entry = &loaded->model->table.entries[i];
@@ -115,9 +141,9 @@ static int check_matrices(struct loaded_model *loaded, bool experts, struct erro
             experts != (tensor_role_kind(tensor_table_role(i)) == TENSOR_KIND_EXPERTS))
             continue;
         int result = loaded_model_check_packed(entry->tensor, &loaded->packed[i], err);
+        if (result == 0 && exact_formats) result = loaded_model_check_exact(entry, &loaded->packed[i], err);
         if (result < 0) return result;
-        if (entry->packed == NULL && pack_rounds(entry->tensor->type, loaded->weights[i].format))
-            count_conversion(loaded, i);
+        if (loaded->packed[i].error_squares > 0) count_conversion(loaded, i);
     }
     return 0;
 }
@@ -131,7 +157,7 @@ int loaded_model_upload(struct loaded_model *loaded, struct upload *upload, size
     struct upload_target target = {.address = dst, .format = weight->format, .banks = weight->banks};
     int result = upload_matrix(upload, &source, &target, n * (entry->tensor->n_bytes / entry->experts),
                                &loaded->packed[index], err);
-    return result < 0 ? result : loaded_model_check_packed(entry->tensor, &loaded->packed[index], err);
+    return result < 0 ? result : check_tensor(entry, &loaded->packed[index], upload->exact_formats, err);
 }
 
 int loaded_model_pack(struct loaded_model *loaded, struct upload *upload, size_t index, uint32_t first,
@@ -143,7 +169,7 @@ int loaded_model_pack(struct loaded_model *loaded, struct upload *upload, size_t
     if (result == 0)
         result = upload_stream(upload, &source, loaded->weights[index].format, entry->tensor->n_bytes / entry->experts,
                                sink, context, &loaded->packed[index], err);
-    return result < 0 ? result : loaded_model_check_packed(entry->tensor, &loaded->packed[index], err);
+    return result < 0 ? result : check_tensor(entry, &loaded->packed[index], upload->exact_formats, err);
 }
 
 void loaded_model_verify(struct loaded_model *loaded, struct upload *upload, size_t index)
@@ -184,6 +210,24 @@ static void repeat_floats(float *x, uint64_t n, uint32_t times)
     }
 }
 
+/* Decodes a tensor that may have to be made first. has_nan says whether a scale is none that decoding shows. */
+static int decode_tensor(const struct gguf_tensor *tensor, float *out, bool *has_nan, struct error *err)
+{
+    uint8_t *made = NULL;
+    if (tensor->data == NULL) {
+        made = memory_array((size_t)tensor->n_bytes, 1);
+        if (made == NULL)
+            return error_set(err, ERROR_NO_MEMORY, "tensor %.*s: no memory for its rows", (int)tensor->name.length,
+                             tensor->name.bytes);
+        gguf_read_rows(tensor, 0, tensor->n_elements / tensor->dimension[0], made);
+    }
+    const uint8_t *bytes = made != NULL ? made : tensor->data;
+    gguf_decode(tensor->type, bytes, (size_t)tensor->n_elements, out);
+    *has_nan = gguf_has_nan_scale(tensor->type, bytes, (size_t)tensor->n_elements);
+    free(made);
+    return 0;
+}
+
 /* Takes room among the small things and decodes n values of a vector there. */
 static int add_vector(struct loaded_model *loaded, struct small_parts *small, size_t index, struct error *err)
 {
@@ -191,11 +235,13 @@ static int add_vector(struct loaded_model *loaded, struct small_parts *small, si
     uint64_t offset = small->used;
     loaded->weights[index] = (struct weight){.address = small->address + offset, .format = CARD_FORMAT_F32, .banks = 1};
     uint64_t n = vector_floats(entry);
-    gguf_decode(entry->tensor->type, entry->tensor->data, n, (float *)(void *)(small->bytes + offset));
+    bool has_nan = false;
+    int status = decode_tensor(entry->tensor, (float *)(void *)(small->bytes + offset), &has_nan, err);
+    if (status < 0) return status;
     small->used += vector_bytes(entry);
     char name[TENSOR_NAME_BYTES];
     tensor_table_name(index, name);
-    if (gguf_has_nan_scale(entry->tensor->type, entry->tensor->data, n))
+    if (has_nan)
         return error_set(err, ERROR_BAD_FILE, "tensor %s: has a weight or a scale that is infinite or not a number",
                          name);
     for (uint64_t i = 0; i < n; i++) {
@@ -352,8 +398,7 @@ static int check_embeddings(const struct loaded_model *loaded, struct upload *up
         return 0; /* looked at when it was packed */
     }
     if (entry->tensor == table->entries[TENSOR_OUTPUT].tensor) return 0; /* tied: packed as the output matrix */
-    struct pack_source source = {
-        .type = entry->tensor->type, .data = entry->tensor->data, .rows = entry->rows, .cols = entry->cols};
+    struct pack_source source = pack_source_of(entry->tensor, entry->rows, entry->cols, 0, 1);
     struct pack_result packed = {0};
     int result = upload_check(upload, &source, entry->tensor->n_bytes, &packed, err);
     return result < 0 ? result : loaded_model_check_packed(entry->tensor, &packed, err);
@@ -398,8 +443,9 @@ static int load_all(struct loaded_model *loaded, const struct expert_pool_needs 
     if (result == 0) result = load_experts(loaded, placement, small, upload, err);
     if (result == 0 && needs != NULL) result = expert_pool_open(loaded, needs, expert_slots, upload, err);
     if (result == 0) result = upload_finish(upload, err);
-    if (result == 0) result = check_matrices(loaded, false, err); /* in the order in which they were packed */
-    if (result == 0) result = check_matrices(loaded, true, err);
+    if (result == 0)
+        result = check_matrices(loaded, false, upload->exact_formats, err); /* in the order in which they were packed */
+    if (result == 0) result = check_matrices(loaded, true, upload->exact_formats, err);
     if (result < 0) return result;
     card_event done;
     result = card_write(loaded->card, small->address, small->bytes, small->size, NULL, 0, &done, err);
@@ -464,8 +510,10 @@ int model_load(const struct model *model, struct card *card, const struct model_
         result = expert_pool_measure(model, &info, options->expert_piece_bytes, &needs, err);
     }
     if (result == 0) loaded->expert_limit_us = options != NULL ? options->expert_limit_us : 0;
+    if (result == 0) loaded->plans_guesses = expert_slots > 0 && options->plans_guesses;
     if (result == 0)
         result = load_all(loaded, expert_slots > 0 ? &needs : NULL, expert_slots, &placement, &upload, &small, err);
+    if (model_check(model, NULL) < 0) result = model_check(model, err); /* what was read of it is not what is wrong */
     if (result == 0 && loaded->fill != NULL) slc_fill_start(loaded->fill);
     upload_close(&upload);
     placement_close(&placement);

@@ -41,6 +41,12 @@ int loaded_model_fill(struct loaded_model *loaded, struct upload *upload, size_t
 /* ERROR_BAD_FILE names a tensor in which packing saw what cannot be computed with. */
 int loaded_model_check_packed(const struct gguf_tensor *tensor, const struct pack_result *packed, struct error *err);
 
+/*
+ * ERROR_UNSUPPORTED names a tensor in which packing saw that the card format does not keep a value, or that comes out of a packed
+ * file, where nobody knows any more.
+ */
+int loaded_model_check_exact(const struct tensor_entry *entry, const struct pack_result *packed, struct error *err);
+
 /* The error for a tensor whose type this card cannot hold. */
 int loaded_model_no_format(size_t index, enum gguf_tensor_type type, struct error *err);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/base/map_file.h"
 #include "host/base/memory.h"
+#include "host/model/hf_folder.h"
 #include "host/model/model_config.h"
 #include "host/model/model_internal.h"
 
@@ -34,15 +35,19 @@ static int find_family(const struct gguf *file, const struct family **family, st
 /* "dir/name-00001-of-00003.gguf" is "name". */
 static void set_name(struct model *model, const char *path)
 {
-    const char *slash = strrchr(path, '/');
-    const char *base = slash != NULL ? slash + 1 : path;
-    size_t length = strlen(base);
+    size_t whole = strlen(path);
+    while (whole > 0 && path[whole - 1] == '/') whole--; /* a folder */
+    size_t first = whole;
+    while (first > 0 && path[first - 1] != '/') first--;
+    const char *base = path + first;
+    size_t length = whole - first;
     unsigned part, parts;
     int end = 0;
     if (length >= 5 && strcmp(base + length - 5, ".gguf") == 0) length -= 5;
     if (length >= 4 && strcmp(base + length - 4, ".slc") == 0) length -= 4;
     if (length > 15 && sscanf(base + length - 15, "-%5u-of-%5u%n", &part, &parts, &end) == 2 && end == 15) length -= 15;
-    if (length == 0) base = "model", length = strlen(base);
+    bool is_here = length == 0 || (base[0] == '.' && (length == 1 || (length == 2 && base[1] == '.')));
+    if (is_here) base = "model", length = strlen(base);
     if (length >= sizeof model->name) length = sizeof model->name - 1;
     memcpy(model->name, base, length);
     model->name[length] = '\0';
@@ -102,6 +107,7 @@ static int model_of_file(struct gguf *file, struct slc *packed, const char *name
     model->packed = packed;
     set_name(model, packed != NULL && slc_source_name(packed)[0] ? slc_source_name(packed) : name);
     int result = model_read(model, err);
+    if (model_check(model, NULL) < 0) result = model_check(model, err); /* what was read is not what is wrong */
     if (result < 0) {
         model_close(model);
         return with_name(name, err, result);
@@ -124,6 +130,7 @@ int model_open_file(const char *path, struct gguf **file, struct slc **packed, s
     struct map_file map;
     *file = NULL;
     *packed = NULL;
+    if (hf_is_folder(path)) return hf_open(path, file, err);
     int result = map_file_open(path, &map, err);
     if (result < 0) return result;
     bool is_packed = slc_is(map.bytes, map.size);
@@ -169,6 +176,11 @@ void model_embed(const struct model *model, uint32_t token, float *out)
     size_t row_bytes =
         (size_t)(model->config.d_model / gguf_block_elements(table->type)) * gguf_block_bytes(table->type);
     gguf_decode(table->type, table->data + token * row_bytes, model->config.d_model, out);
+}
+
+int model_check(const struct model *model, struct error *err)
+{
+    return model->packed != NULL ? slc_check(model->packed, err) : gguf_check(model->file, err);
 }
 
 void model_forget(const struct model *model, const uint8_t *bytes, size_t n_bytes)

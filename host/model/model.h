@@ -154,7 +154,8 @@ typedef int (*model_progress)(void *context, uint64_t done, uint64_t total);
 struct model_load_options {
     model_progress progress; /* may be NULL */
     void *progress_context;
-    unsigned threads; /* for repacking; 0: one per core */
+    unsigned threads;   /* for repacking; 0: one per core */
+    bool exact_formats; /* refuse, by name, a matrix whose values the card does not keep */
     /*
      * Experts: slots in card memory for those of all layers together, through which they stream (expert_pool.h), at least as
      * many as a token needs in one layer. 0: each has its own. (host/experts chooses: 0 is whatever fits there.)
@@ -165,10 +166,13 @@ struct model_load_options {
     const char *record_routing;  /* host/experts: a file for the routers' choices (routing_recorder.h); NULL: none */
     uint32_t expert_limit_us;    /* microseconds that a program waits for experts; 0: 30 s */
     uint64_t expert_piece_bytes; /* tests: of a slot that is dealt, at least; 0: EXPERT_PIECE_BYTES */
-    uint64_t expert_shuffle;     /* tests: a seed that delays and reorders the copies; 0: they are left alone */
+    const char *expert_guess; /* host/experts: who guesses what the next layer chooses (experts.h); NULL: its choice */
+    bool plans_guesses;       /* host/experts: programs run the next layer's router ahead */
+    uint64_t expert_pace;     /* benches: bytes per second that experts are copied with at most; 0: no limit */
+    uint64_t expert_shuffle;  /* tests: a seed that delays and reorders the copies; 0: they are left alone */
 };
 
-/* One matrix that could not keep its file's values (F32, F16 or BF16 that became INT8). */
+/* Matrices whose values no format of the card keeps: floats, Q2_K, ... (pack.h). */
 struct model_conversion {
     unsigned n_tensors;
     double relative_rms_error; /* of all converted tensors together: rms(error) / rms(value) */

@@ -63,8 +63,16 @@ static int check(const struct gguf *file, const char *architecture, const struct
                      setting->neutral[1]);
 }
 
+/* What model_config_experts reads. */
+static const char *const router_settings[] = {
+    "leading_dense_block_count", "expert_shared_count", "expert_group_count",
+    "expert_gating_func",        "expert_weights_norm", "expert_weights_scale",
+};
+
 static bool computes(const struct family *family, const char *suffix)
 {
+    for (size_t i = 0; family->computes_router && i < sizeof router_settings / sizeof router_settings[0]; i++)
+        if (strcmp(router_settings[i], suffix) == 0) return true;
     for (const char *const *name = family->computes; name != NULL && *name != NULL; name++)
         if (strcmp(*name, suffix) == 0) return true;
     return false;

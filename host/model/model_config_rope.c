@@ -39,6 +39,9 @@ static int read_yarn(const struct gguf *file, const char *arch, struct model_con
     if (found > 0)
         found = model_config_optional_u32(file, arch, "rope.scaling.original_context_length", 1, UINT32_MAX,
                                           &c->rope_original, err);
+    bool truncate = true; /* of safetensors folders; GGUF files do not say it */
+    if (found >= 0) found = model_config_optional_bool(file, arch, "rope.scaling.yarn_truncate", &truncate, err);
+    c->yarn_exact_range = !truncate;
     if (found >= 0)
         found = model_config_optional_f32(file, arch, "rope.scaling.yarn_beta_fast", &c->yarn_beta_fast, err);
     if (found >= 0)

@@ -60,6 +60,7 @@ struct loaded_model {
     struct model_conversion conversion;
     struct expert_pool *pool; /* owned; NULL: each expert has its own slot */
     uint32_t expert_limit_us; /* with a pool */
+    bool plans_guesses;       /* with a pool: programs run the next layer's router ahead */
     void *server;             /* of the pool, with how it is closed */
     void (*close_server)(void *server);
     double error_squares, value_squares; /* of all converted tensors */
@@ -67,6 +68,9 @@ struct loaded_model {
 
 /* As gguf_forget, for whatever kind of file the model is from. */
 void model_forget(const struct model *model, const uint8_t *bytes, size_t n_bytes);
+
+/* As gguf_check, the same way: to be asked after what was read of the file's mapping. */
+int model_check(const struct model *model, struct error *err);
 
 /* bytes in the card's emptiest bank; *address is the caller's: card_free. */
 int card_place(struct card *card, uint64_t bytes, card_addr *address, struct error *err);

@@ -6,7 +6,12 @@
 #include "host/model/pack.h"
 
 #include "host/base/bytes.h"
+#include "host/base/memory.h"
 #include "host/base/vector_clones.h"
+#include "host/model/gguf_iq4.h"
+#include "host/model/pack_integers.h"
+#include "host/model/pack_round4.h"
+#include "host/model/pack_scaled.h"
 #include "host/model/unpack.h"
 #include "kernels/abi/card_math.h"
 
@@ -124,6 +129,18 @@ static bool cell_q5_1(const uint8_t *source, unsigned n_groups, uint8_t *block, 
         bad |= put_half(source + 2, block + 64 + 32 * g, row);
         five_bit_values(source + 4, source + 8, false, values);
         put_bytes(values, block + 128 + BYTE_GROUP_BYTES * g, row);
+    }
+    return bad;
+}
+
+static bool cell_iq4_nl(const uint8_t *source, unsigned n_groups, uint8_t *block, unsigned row)
+{
+    bool bad = false;
+    for (unsigned g = 0; g < n_groups; g++, source += 18) {
+        int8_t values[CARD_GROUP_COLS];
+        bad |= put_half(source, block + 32 * g, row);
+        gguf_iq4_values(source + 2, values);
+        put_bytes((const uint8_t *)values, block + 64 + BYTE_GROUP_BYTES * g, row);
     }
     return bad;
 }
@@ -344,24 +361,49 @@ static const struct {
     cell_function *cell; /* NULL for float types */
     unsigned format;
 } types[] = {
-    [GGUF_Q4_0] = {cell_q4_0, CARD_FORMAT_INT4}, [GGUF_Q4_1] = {cell_q4_1, CARD_FORMAT_INT4_MIN},
-    [GGUF_Q5_0] = {cell_q5_0, CARD_FORMAT_INT8}, [GGUF_Q5_1] = {cell_q5_1, CARD_FORMAT_INT8_MIN},
-    [GGUF_Q8_0] = {cell_q8_0, CARD_FORMAT_INT8}, [GGUF_Q4_K] = {cell_q4_k, CARD_FORMAT_Q4_K},
-    [GGUF_Q5_K] = {cell_q5_k, CARD_FORMAT_Q5_K}, [GGUF_Q6_K] = {cell_q6_k, CARD_FORMAT_Q6_K},
-    [GGUF_F32] = {NULL, CARD_FORMAT_INT8},       [GGUF_F16] = {NULL, CARD_FORMAT_INT8},
-    [GGUF_BF16] = {NULL, CARD_FORMAT_INT8},      [GGUF_MXFP4] = {cell_mxfp4, CARD_FORMAT_MXFP4},
+    [GGUF_Q4_0] = {cell_q4_0, CARD_FORMAT_INT4},  [GGUF_Q4_1] = {cell_q4_1, CARD_FORMAT_INT4_MIN},
+    [GGUF_Q5_0] = {cell_q5_0, CARD_FORMAT_INT8},  [GGUF_Q5_1] = {cell_q5_1, CARD_FORMAT_INT8_MIN},
+    [GGUF_Q8_0] = {cell_q8_0, CARD_FORMAT_INT8},  [GGUF_Q4_K] = {cell_q4_k, CARD_FORMAT_Q4_K},
+    [GGUF_Q5_K] = {cell_q5_k, CARD_FORMAT_Q5_K},  [GGUF_Q6_K] = {cell_q6_k, CARD_FORMAT_Q6_K},
+    [GGUF_F32] = {NULL, CARD_FORMAT_INT8},        [GGUF_F16] = {NULL, CARD_FORMAT_INT8},
+    [GGUF_BF16] = {NULL, CARD_FORMAT_INT8},       [GGUF_MXFP4] = {cell_mxfp4, CARD_FORMAT_MXFP4},
+    [GGUF_Q2_K] = {NULL, CARD_FORMAT_INT8},       [GGUF_IQ4_NL] = {cell_iq4_nl, CARD_FORMAT_INT8},
+    [GGUF_SCALED_FP8] = {NULL, CARD_FORMAT_INT8},
 };
 
-static bool is_float(enum gguf_tensor_type type) { return type == GGUF_F32 || type == GGUF_F16 || type == GGUF_BF16; }
+/* Values that no card format has: decoded, and rounded as floats are. */
+static bool is_rounded(enum gguf_tensor_type type)
+{
+    return type == GGUF_F32 || type == GGUF_F16 || type == GGUF_BF16 || type == GGUF_Q2_K || type == GGUF_SCALED_FP8;
+}
 
 unsigned pack_format(enum gguf_tensor_type type, uint32_t weight_formats)
 {
     if (!gguf_type_supported(type)) return 0;
-    if (weight_formats >> types[type].format & 1u) return types[type].format;
+    unsigned format = pack_integers_format(type);
+    if (format == 0) format = pack_scaled_format(type);
+    if (format == 0) format = types[type].format;
+    if (weight_formats >> format & 1u) return format;
     return weight_formats >> CARD_FORMAT_F32 & 1u ? CARD_FORMAT_F32 : 0;
 }
 
-bool pack_rounds(enum gguf_tensor_type type, unsigned format) { return is_float(type) && format != CARD_FORMAT_F32; }
+bool pack_rounds(enum gguf_tensor_type type, unsigned format)
+{
+    bool kept = type == GGUF_TQ1_0 || type == GGUF_TQ2_0 || type == GGUF_Q3_K || type == GGUF_IQ3_S;
+    bool may = is_rounded(type) || pack_scaled_format(type) != 0 || (pack_integers_format(type) != 0 && !kept);
+    return format != CARD_FORMAT_F32 && may;
+}
+
+bool pack_is_float(enum gguf_tensor_type type)
+{
+    return type == GGUF_F32 || type == GGUF_F16 || type == GGUF_BF16 || type == GGUF_SCALED_FP8;
+}
+
+bool pack_fits(enum gguf_tensor_type type, unsigned format)
+{
+    bool four = format == CARD_FORMAT_INT4 || format == CARD_FORMAT_INT4_MIN;
+    return format == CARD_FORMAT_F32 || format == pack_format(type, UINT32_MAX) || (four && pack_is_float(type));
+}
 
 uint32_t pack_n_pieces(uint32_t rows) { return rows / CARD_TILE_ROWS + (rows % CARD_TILE_ROWS != 0); }
 
@@ -412,22 +454,26 @@ VECTOR_CLONES
 static void round_tile(const struct pack_source *source, const uint8_t *rows, unsigned n_rows, uint8_t *out,
                        struct pack_result *result)
 {
-    const size_t stride = pack_row_bytes(source), element = gguf_block_bytes(source->type);
-    const size_t block_bytes = card_block_bytes(CARD_FORMAT_INT8), bytes = ROUND_COLS * element;
+    const size_t stride = pack_row_bytes(source), block_bytes = card_block_bytes(CARD_FORMAT_INT8);
+    const size_t bytes = ROUND_COLS / gguf_block_elements(source->type) * gguf_block_bytes(source->type);
     struct pack_result seen = *result;
     struct rounding rounding = {0};
+    bool nan_scale = false;
     for (uint32_t c = 0; c < source->cols; c += ROUND_COLS, out += ROUND_COLS / 64 * block_bytes) {
         uint32_t count = source->cols - c < ROUND_COLS ? source->cols - c : ROUND_COLS;
         for (unsigned r = 0; r < n_rows; r++) {
             const uint8_t *row = rows + r * stride;
             float values[ROUND_COLS];
-            prefetch_row(row, c * element + bytes, bytes, stride);
-            gguf_decode(source->type, row + c * element, count, values);
+            size_t at = c / ROUND_COLS * bytes;
+            prefetch_row(row, at + bytes, bytes, stride);
+            gguf_decode(source->type, row + at, count, values);
+            nan_scale |= gguf_has_nan_scale(source->type, row + at, count);
             for (uint32_t i = count; i < ROUND_COLS; i++) values[i] = 0.0f;
             round_row(values, (count + 63) / 64, out, r, &rounding, &seen);
         }
     }
     add_rounding(&rounding, &seen);
+    seen.not_finite |= nan_scale;
     *result = seen;
 }
 
@@ -467,11 +513,49 @@ static void copy_pieces(const struct pack_source *source, unsigned format, uint3
     }
 }
 
+struct pack_source pack_source_of(const struct gguf_tensor *tensor, uint32_t rows, uint32_t cols, uint64_t first,
+                                  uint32_t n)
+{
+    struct pack_source source = {.type = tensor->type, .rows = n * rows, .cols = cols};
+    if (tensor->data != NULL) {
+        source.data = tensor->data + first * rows * pack_row_bytes(&source);
+    } else {
+        source.made = tensor->rows;
+        source.first_row = first * rows;
+    }
+    return source;
+}
+
+/* Piece by piece: rows are made as a source of their own, which is packed and forgotten. */
+static void pack_made(const struct pack_source *source, unsigned format, uint32_t first, uint32_t n, uint8_t *out,
+                      struct pack_result *result)
+{
+    uint8_t *rows = memory_array(CARD_TILE_ROWS, pack_row_bytes(source));
+    if (rows == NULL) {
+        result->no_memory = true;
+        return;
+    }
+    for (uint32_t piece = first; piece < first + n; piece++) {
+        uint32_t row = piece * CARD_TILE_ROWS, left = source->rows - row;
+        struct pack_source made = {.type = source->type, .data = rows, .cols = source->cols};
+        made.rows = left < CARD_TILE_ROWS ? left : CARD_TILE_ROWS;
+        source->made->read(source->made, source->first_row + row, made.rows, rows);
+        pack_pieces(&made, format, 0, 1, out, result);
+        out += pack_bytes_before(format, source->rows, source->cols, piece + 1) -
+               pack_bytes_before(format, source->rows, source->cols, piece);
+    }
+    free(rows);
+}
+
 void pack_pieces(const struct pack_source *source, unsigned format, uint32_t first, uint32_t n, uint8_t *out,
                  struct pack_result *result)
 {
     if (source->packed != 0) {
         copy_pieces(source, format, first, n, out);
+        return;
+    }
+    if (source->data == NULL) {
+        pack_made(source, format, first, n, out, result);
         return;
     }
     if (format == CARD_FORMAT_F32) {
@@ -485,8 +569,14 @@ void pack_pieces(const struct pack_source *source, unsigned format, uint32_t fir
         unsigned n_rows = source->rows - row < CARD_TILE_ROWS ? source->rows - row : CARD_TILE_ROWS;
         const uint8_t *rows = source->data + row * pack_row_bytes(source);
         if (padded_cols || n_rows < CARD_TILE_ROWS) memset(out, 0, tile_bytes);
-        if (is_float(source->type))
+        if (is_rounded(source->type) && format != CARD_FORMAT_INT8)
+            pack_round4_tile(source, format, rows, n_rows, out, result);
+        else if (is_rounded(source->type))
             round_tile(source, rows, n_rows, out, result);
+        else if (pack_integers_format(source->type) != 0)
+            pack_integers_tile(source, rows, n_rows, out, result);
+        else if (pack_scaled_format(source->type) != 0)
+            pack_scaled_tile(source, rows, n_rows, out, result);
         else
             move_tile(source, format, rows, n_rows, out, result);
     }

@@ -18,6 +18,11 @@ int placement_tiles(const struct model *model, size_t index, uint32_t weight_for
     const struct tensor_entry *entry = &model->table.entries[index];
     bool is_float = tensor_role_kind(tensor_table_role(index)) == TENSOR_KIND_FLOAT;
     tiles->format = is_float ? CARD_FORMAT_F32 : pack_format(entry->tensor->type, weight_formats);
+    /* What was packed stays as it is wherever the card has its format: floats may lie in another than their own. */
+    if (!is_float && entry->packed != NULL && (weight_formats >> entry->packed->format & 1u) != 0)
+        tiles->format = entry->packed->format;
+    else if (!is_float && entry->packed != NULL)
+        tiles->format = weight_formats >> CARD_FORMAT_F32 & 1u ? CARD_FORMAT_F32 : 0;
     if (tiles->format == 0) return loaded_model_no_format(index, entry->tensor->type, err);
     tiles->tile_bytes = card_tile_bytes(tiles->format, entry->cols);
     tiles->n_tiles = pack_n_pieces(entry->rows);

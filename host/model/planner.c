@@ -56,6 +56,12 @@ void planner_append(struct planner *planner, const struct card_descriptor *descr
     planner->n_descriptors++;
 }
 
+void planner_pass_over(struct planner *planner, unsigned await)
+{
+    if (planner->program != NULL && await < planner->capacity)
+        planner->program[await].param[3] = planner->n_descriptors - await - 1;
+}
+
 void planner_norm_at(struct planner *planner, struct activations *dst, const struct activations *src,
                      uint32_t n_vectors, card_addr weight, card_addr bias, uint16_t flags)
 {

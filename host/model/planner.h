@@ -44,6 +44,7 @@ struct planner {
     card_addr positions;           /* u32[n_tokens][top_k]: what the last indexer chose */
     struct activations wanted;     /* [n_logit_rows][d_model], for the rows whose logits are wanted */
     struct activations logits;     /* [n_logit_rows][n_vocab], set by planner_head */
+    struct activations residual;   /* the hidden state at the layer's FFN or experts */
 
     /* The arena: a stack. */
     card_addr arena;
@@ -100,6 +101,9 @@ void planner_declare_index(const struct model_config *config, struct tensor_tabl
 void planner_declare_linear(const struct model_config *config, struct tensor_table *table, uint32_t layer,
                             bool one_beta_alpha);
 void planner_declare_delta(const struct model_config *config, struct tensor_table *table, uint32_t layer);
+
+/* A bias for the choice of experts in every layer that has them; optional: files may lack it. */
+void planner_declare_selection_biases(const struct model_config *config, struct tensor_table *table, bool optional);
 
 /* Attention and FFN or experts of every layer; *_head_norms: a weight over each head's dimensions of query and key. */
 void planner_declare_layers(const struct model_config *config, struct tensor_table *table);

@@ -47,8 +47,7 @@ static void output(struct planner *p, struct activations *hidden, struct activat
     planner_add(p, hidden, &result, 1.0f);
 }
 
-/* The norm's result in `normed`, or src itself where the layer has no such norm. */
-static struct activations norm_of(struct planner *p, struct activations *src, enum tensor_role role, uint32_t layer)
+struct activations planner_normed(struct planner *p, struct activations *src, enum tensor_role role, uint32_t layer)
 {
     if (!planner_has(p, role, layer)) return *src;
     struct activations normed = planner_buffer(p, src->tokens, p->config->d_model);
@@ -61,7 +60,7 @@ static void attention_block(struct planner *p, struct activations *hidden, uint3
                             struct activations *ffn_input)
 {
     uint64_t mark = planner_mark(p);
-    struct activations normed = norm_of(p, hidden, TENSOR_ATTN_NORM, layer);
+    struct activations normed = planner_normed(p, hidden, TENSOR_ATTN_NORM, layer);
     struct activations attended = attend(p, &normed, layer);
     if (layer + 1 == p->config->n_layers) attended = keep_wanted(p, hidden, &attended);
     if (hidden->tokens > 0) {
@@ -152,7 +151,8 @@ static void ffn_block(struct planner *p, struct activations *hidden, uint32_t la
 {
     if (hidden->tokens == 0) return;
     uint64_t mark = planner_mark(p);
-    struct activations normed = ffn_input != NULL ? *ffn_input : norm_of(p, hidden, TENSOR_FFN_NORM, layer);
+    p->residual = *hidden;
+    struct activations normed = ffn_input != NULL ? *ffn_input : planner_normed(p, hidden, TENSOR_FFN_NORM, layer);
     if (planner_has(p, TENSOR_FFN_POST_NORM, layer)) {
         struct activations result = planner_buffer(p, hidden->tokens, hidden->cols);
         feed_forward(p, &result, &normed, layer, false);

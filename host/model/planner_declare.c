@@ -52,6 +52,15 @@ void planner_declare_moe(const struct model_config *config, struct tensor_table 
     tensor_table_add_experts(table, TENSOR_FFN_DOWN_EXPERTS, layer, n, config->d_model, config->d_expert_ff);
 }
 
+void planner_declare_selection_biases(const struct model_config *config, struct tensor_table *table, bool optional)
+{
+    for (uint32_t layer = 0; layer < config->n_layers; layer++) {
+        if (!config->layers[layer].has_experts) continue;
+        (optional ? tensor_table_add_optional : tensor_table_add)(table, TENSOR_FFN_SELECTION_BIAS, layer, 1,
+                                                                  config->n_experts);
+    }
+}
+
 void planner_declare_shared(const struct model_config *config, struct tensor_table *table, uint32_t layer)
 {
     uint32_t width = config->router.d_shared_ff;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A layer's experts: router, chosen experts, shared experts; with a pool, waiting until the chosen ones are in their slots. */
 #include "host/base/bytes.h"
+#include "host/model/expert_pool.h"
 #include "host/model/planner_ops.h"
 
 #define NO_BIAS ((enum tensor_role)TENSOR_ROLE_END)
@@ -141,8 +142,8 @@ static void sum_experts(struct planner *p, const struct activations *dst, const 
 
 #define AWAIT_US 30000000u /* a copy of an expert takes milliseconds: who is not there by then does not come */
 
-/* Tells the host who was chosen. */
-static void publish(struct planner *p, uint32_t tokens, card_addr choices, uint32_t layer)
+/* Tells the host who was chosen. number: layer + 1, with EXPERT_POOL_GUESS: and who may be in the next layer. */
+static void publish(struct planner *p, uint32_t tokens, card_addr choices, uint32_t number)
 {
     const uint32_t used = p->config->n_experts_used;
     card_addr mailbox = planner_take(p, CARD_WORD_BYTES + (uint64_t)tokens * used * sizeof(struct card_choice));
@@ -152,33 +153,115 @@ static void publish(struct planner *p, uint32_t tokens, card_addr choices, uint3
                           .rows = used,
                           .dst = mailbox,
                           .src = choices,
-                          .param = {layer + 1},
+                          .param = {number},
                       });
 }
 
-/* Until they are in their slots. */
-static void await(struct planner *p, uint32_t tokens, card_addr choices, uint32_t layer)
+/* Until they are in their slots; taken: until one in `share` is, and the place for those that are and, behind it, for the others. */
+static void await(struct planner *p, uint32_t tokens, card_addr choices, uint32_t layer, card_addr taken,
+                  uint32_t share)
 {
     uint32_t limit_us = p->loaded != NULL && p->loaded->expert_limit_us > 0 ? p->loaded->expert_limit_us : AWAIT_US;
     planner_append(p, &(struct card_descriptor){
                           .opcode = CARD_OP_AWAIT,
+                          .flags = taken != 0 ? CARD_FLAG_PER_CHOICE : 0,
                           .tokens = tokens,
+                          .rows = share,
+                          .dst = taken,
                           .weight = p->loaded != NULL ? p->loaded->experts[layer].table[EXPERT_DOWN] : 0,
                           .aux = choices,
                           .param = {p->config->n_experts_used, p->config->n_experts, limit_us},
                       });
 }
 
+/* Rows of outputs, those of the choices that name an expert. */
+static void compute_rows(struct planner *p, struct activations *outputs, struct activations *input, card_addr choices,
+                         uint32_t layer)
+{
+    uint64_t mark = planner_mark(p);
+    struct activations gate = activated(p, input, layer, choices, outputs->tokens);
+    expert_linear(p, outputs, &gate, EXPERT_DOWN, TENSOR_FFN_DOWN_EXPERTS_BIAS, choices, true, layer);
+    planner_release(p, mark);
+}
+
+/*
+ * Waves, each of the experts that are there: who was there already first, and of those that come an even share of what is left
+ * in each, so that little is left to compute when the last one has come. They share their buffers: what a wave makes of another
+ * one's rows before its down matrix is not used. Each activates all rows, which long steps notice: few waves for them. While
+ * measuring as many as any step has.
+ */
+#define MOST_WAVES 9u
+#define LONG_STEP 8u /* tokens; longer ones have LONG_WAVES */
+#define LONG_WAVES 4u
+
+static uint32_t count_waves(const struct planner *p, uint32_t tokens, uint32_t n_choices)
+{
+    if (p->loaded == NULL) return MOST_WAVES;
+    if (tokens > LONG_STEP) return LONG_WAVES;
+    return n_choices + 1 < MOST_WAVES ? n_choices + 1 : MOST_WAVES;
+}
+
+static void compute_waves(struct planner *p, struct activations *outputs, struct activations *input, card_addr choices,
+                          uint32_t layer)
+{
+    const uint32_t tokens = outputs->tokens / p->config->n_experts_used;
+    const uint64_t bytes = (uint64_t)outputs->tokens * sizeof(struct card_choice);
+    const uint32_t n_waves = count_waves(p, tokens, outputs->tokens);
+    unsigned awaits[MOST_WAVES];
+    card_addr left = choices;
+    for (uint32_t wave = 0; wave < n_waves; wave++) {
+        const bool is_last = wave + 1 == n_waves;
+        card_addr taken = is_last ? 0 : planner_take(p, 2 * bytes);
+        awaits[wave] = p->n_descriptors;
+        await(p, tokens, left, layer, taken, n_waves - wave);
+        compute_rows(p, outputs, input, is_last ? left : taken, layer);
+        left = taken + bytes;
+    }
+    for (uint32_t wave = 1; wave < n_waves; wave++) /* where nothing is left, nor is it for the waves behind it */
+        planner_pass_over(p, awaits[wave]);
+}
+
 /* The rows of the chosen experts and their sums, for tokens whose experts are there together. */
 static void compute_experts(struct planner *p, struct activations *dst, struct activations *src, card_addr choices,
                             uint32_t layer)
 {
-    uint32_t n_choices = src->tokens * p->config->n_experts_used;
     struct activations input = p->config->router.scales_input ? spread(p, src, choices) : *src;
-    struct activations gate = activated(p, &input, layer, choices, n_choices);
-    struct activations outputs = planner_buffer(p, n_choices, p->config->d_model);
-    expert_linear(p, &outputs, &gate, EXPERT_DOWN, TENSOR_FFN_DOWN_EXPERTS_BIAS, choices, true, layer);
+    struct activations outputs = planner_buffer(p, src->tokens * p->config->n_experts_used, p->config->d_model);
+    (void)planner_operand(p, &input, planner_weight(p, expert_role(EXPERT_GATE), layer).format);
+    if (p->expert_slots > 0)
+        compute_waves(p, &outputs, &input, choices, layer);
+    else
+        compute_rows(p, &outputs, &input, choices, layer);
     sum_experts(p, dst, &outputs, choices);
+}
+
+/*
+ * The router of the next layer with experts runs ahead on this one's hidden state (Eliseev and Mazur: Fast inference of
+ * mixture-of-experts language models with offloading, 2023, 3.2): its choices behind this layer's, to be published with them, as
+ * a turn of the host costs more than a router. Steps of more tokens want nearly all experts anyway. Returns the rows of choices.
+ */
+#define GUESS_TOKENS 8u
+
+/* Rows of guesses; while measuring as many as a smaller step may have. */
+static uint32_t guess_rows(const struct planner *p, uint32_t tokens, uint32_t *next, uint32_t layer)
+{
+    *next = layer + 1;
+    while (*next < p->config->n_layers && !p->config->layers[*next].has_experts) ++*next;
+    if (*next == p->config->n_layers || (p->loaded != NULL && !p->loaded->plans_guesses)) return 0;
+    if (p->loaded == NULL && tokens > GUESS_TOKENS) return GUESS_TOKENS;
+    return tokens > GUESS_TOKENS ? 0 : tokens;
+}
+
+static void guess(struct planner *p, uint32_t rows, card_addr choices, uint32_t next)
+{
+    struct activations hidden = p->residual;
+    uint64_t mark = planner_mark(p);
+    hidden.tokens = rows;
+    struct activations normed = planner_normed(p, &hidden, TENSOR_FFN_NORM, next);
+    struct activations scores = planner_buffer(p, rows, p->config->n_experts);
+    planner_linear(p, &scores, &normed, TENSOR_FFN_ROUTER, TENSOR_FFN_ROUTER_BIAS, next);
+    route(p, choices, &scores, next);
+    planner_release(p, mark);
 }
 
 /* As many tokens at a time as the slots hold experts for, whatever they choose: all of them if a layer's experts fit. */
@@ -203,8 +286,7 @@ static void compute_groups(struct planner *p, struct activations *dst, struct ac
         uint64_t mark = planner_mark(p);
         struct activations to = tokens_of(dst, first, n), from = tokens_of(src, first, n);
         card_addr chosen = choices + (uint64_t)first * p->config->n_experts_used * sizeof(struct card_choice);
-        publish(p, n, chosen, layer);
-        await(p, n, chosen, layer);
+        publish(p, n, chosen, layer + 1);
         compute_experts(p, &to, &from, chosen, layer);
         planner_release(p, mark);
     }
@@ -213,17 +295,19 @@ static void compute_groups(struct planner *p, struct activations *dst, struct ac
 void planner_experts(struct planner *p, struct activations *dst, struct activations *src, uint32_t layer)
 {
     const struct model_config *config = p->config;
-    uint32_t tokens = src->tokens, at_once = tokens_at_once(p, tokens);
+    uint32_t tokens = src->tokens, at_once = tokens_at_once(p, tokens), next = 0;
     bool in_groups = at_once<tokens, streams = p->expert_slots> 0 && !in_groups;
     if (!config->router.scales_input) /* while the router works */
         (void)planner_operand(p, src, planner_weight(p, expert_role(EXPERT_GATE), layer).format);
     struct activations scores = planner_buffer(p, tokens, config->n_experts);
     planner_linear(p, &scores, src, TENSOR_FFN_ROUTER, TENSOR_FFN_ROUTER_BIAS, layer);
-    card_addr choices = planner_take(p, (uint64_t)tokens * config->n_experts_used * sizeof(struct card_choice));
+    const uint32_t n_guesses = streams ? guess_rows(p, tokens, &next, layer) : 0;
+    const uint64_t row_bytes = config->n_experts_used * sizeof(struct card_choice);
+    card_addr choices = planner_take(p, (tokens + n_guesses) * row_bytes);
     route(p, choices, &scores, layer);
-    if (streams) publish(p, tokens, choices, layer);
+    if (n_guesses > 0) guess(p, n_guesses, choices + tokens * row_bytes, next);
+    if (streams) publish(p, tokens + n_guesses, choices, (layer + 1) | (n_guesses > 0 ? EXPERT_POOL_GUESS : 0));
     add_shared(p, dst, src, layer); /* while missing experts come */
-    if (streams) await(p, tokens, choices, layer);
     if (in_groups)
         compute_groups(p, dst, src, choices, layer, at_once);
     else

@@ -12,6 +12,9 @@ uint64_t planner_take(struct planner *planner, uint64_t bytes);
 /* Adds a descriptor to the program; only counts it while measuring. */
 void planner_append(struct planner *planner, const struct card_descriptor *descriptor);
 
+/* The AWAIT at this place passes over all descriptors that were appended behind it so far. */
+void planner_pass_over(struct planner *planner, unsigned await);
+
 /* Zero while measuring. */
 struct weight planner_weight(const struct planner *planner, enum tensor_role role, uint32_t layer);
 
@@ -76,6 +79,10 @@ void planner_write_kv(struct planner *planner, const struct activations *key, co
 struct activations planner_heads_attention(struct planner *planner, struct activations *src, uint32_t layer);
 struct activations planner_latent_attention(struct planner *planner, struct activations *src, uint32_t layer);
 struct activations planner_linear_attention(struct planner *planner, struct activations *src, uint32_t layer);
+
+/* The norm's result in a buffer of its own, or src itself where the layer has no such norm. */
+struct activations planner_normed(struct planner *planner, struct activations *src, enum tensor_role role,
+                                  uint32_t layer);
 
 /* planner_experts.c: dst += the experts' sum over src. planner_blocks.c: dst += the gated FFN with these matrices. */
 void planner_experts(struct planner *planner, struct activations *dst, struct activations *src, uint32_t layer);

@@ -215,6 +215,8 @@ void slc_forget(const struct slc *slc, const uint8_t *bytes, size_t n_bytes)
         map_file_forget(&slc->map, bytes, n_bytes);
 }
 
+int slc_check(const struct slc *slc, struct error *err) { return map_file_check(&slc->map, slc->path, err); }
+
 /*
  * By read, not through the mapping, whose pages would count as this process's memory too. out: where the bytes go, or NULL.
  * Each piece is hashed while it is in the cache.

@@ -133,6 +133,9 @@ int slc_read_part(const struct slc *slc, const struct slc_tensor *tensor, uint64
 /* As gguf_forget. */
 void slc_forget(const struct slc *slc, const uint8_t *bytes, size_t n_bytes);
 
+/* As gguf_check. */
+int slc_check(const struct slc *slc, struct error *err);
+
 /* A hash over what packing gives: changes whenever the bytes of any weight format's layout change. */
 uint64_t slc_layout_fingerprint(void);
 

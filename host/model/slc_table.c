@@ -26,7 +26,7 @@ static uint64_t bytes_wanted(const struct slc_tensor *tensor, const struct gguf_
 {
     uint64_t bytes;
     if (tensor->format == 0) return source->n_bytes;
-    if (tensor->format != CARD_FORMAT_F32 && tensor->format != pack_format(source->type, ALL_FORMATS)) return 0;
+    if (!pack_fits(source->type, tensor->format)) return 0;
     uint64_t matrix = card_matrix_bytes(tensor->format, tensor->rows, tensor->cols);
     return matrix == UINT64_MAX || __builtin_mul_overflow(matrix, tensor->experts, &bytes) ? 0 : bytes;
 }

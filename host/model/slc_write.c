@@ -44,12 +44,15 @@ static int put_hashed(void *context, const uint8_t *bytes, size_t n, struct erro
 }
 
 /* The format in which the tensor at this index is stored; 0: as in the source. */
-static unsigned stored_format(const struct model *model, size_t index)
+static unsigned stored_format(const struct writer *writer, size_t index)
 {
+    enum gguf_tensor_type type = writer->model->table.entries[index].tensor->type;
+    unsigned float_format = writer->options->float_format;
     enum tensor_kind kind = tensor_role_kind(tensor_table_role(index));
     if (kind == TENSOR_KIND_HOST || kind == TENSOR_KIND_VECTOR) return 0;
     if (kind == TENSOR_KIND_FLOAT) return CARD_FORMAT_F32;
-    return pack_format(model->table.entries[index].tensor->type, UINT32_MAX);
+    if (float_format != 0 && pack_is_float(type) && index != TENSOR_OUTPUT) return float_format;
+    return pack_format(type, UINT32_MAX);
 }
 
 static void count_rounding(struct writer *writer, const struct tensor_entry *entry, const struct pack_result *packed)
@@ -73,14 +76,23 @@ static int put_packed(struct writer *writer, const struct tensor_entry *entry, u
     uint64_t bytes = entry->tensor->n_bytes / entry->experts;
     int result = 0;
     for (uint32_t e = 0; e < entry->experts && result == 0; e++) {
-        struct pack_source source = {.type = entry->tensor->type,
-                                     .data = entry->tensor->data + e * bytes,
-                                     .rows = entry->rows,
-                                     .cols = entry->cols};
+        struct pack_source source = pack_source_of(entry->tensor, entry->rows, entry->cols, e, 1);
         result = upload_stream(&writer->upload, &source, format, bytes, put_hashed, writer, &packed, err);
     }
     if (result == 0) result = loaded_model_check_packed(entry->tensor, &packed, err);
-    if (result == 0 && pack_rounds(entry->tensor->type, format)) count_rounding(writer, entry, &packed);
+    if (result == 0 && writer->upload.exact_formats) result = loaded_model_check_exact(entry, &packed, err);
+    if (result == 0 && packed.error_squares > 0) count_rounding(writer, entry, &packed);
+    return result;
+}
+
+/* Rows that are made: of vectors, which are small. */
+static int put_made(struct writer *writer, const struct gguf_tensor *tensor, struct error *err)
+{
+    uint8_t *bytes = memory_array((size_t)tensor->n_bytes, 1);
+    if (bytes == NULL) return error_set(err, ERROR_NO_MEMORY, "packing: out of memory");
+    gguf_read_rows(tensor, 0, tensor->n_elements / tensor->dimension[0], bytes);
+    int result = put_hashed(writer, bytes, (size_t)tensor->n_bytes, err);
+    free(bytes);
     return result;
 }
 
@@ -89,8 +101,9 @@ static int put_source(struct writer *writer, const struct tensor_entry *entry, s
 {
     const struct gguf_tensor *tensor = entry->tensor;
     struct pack_result packed = {0};
-    struct pack_source source = {.type = tensor->type, .data = tensor->data, .rows = entry->rows, .cols = entry->cols};
-    int result = put_hashed(writer, tensor->data, (size_t)tensor->n_bytes, err);
+    struct pack_source source = pack_source_of(tensor, entry->rows, entry->cols, 0, 1);
+    int result = tensor->data != NULL ? put_hashed(writer, tensor->data, (size_t)tensor->n_bytes, err)
+                                      : put_made(writer, tensor, err);
     if (result == 0 && index == TENSOR_TOKEN_EMBD) {
         result = upload_check(&writer->upload, &source, tensor->n_bytes, &packed, err);
         if (result == 0) result = loaded_model_check_packed(tensor, &packed, err);
@@ -102,7 +115,7 @@ static int put_source(struct writer *writer, const struct tensor_entry *entry, s
 static int put_tensor(struct writer *writer, size_t index, struct error *err)
 {
     const struct tensor_entry *entry = &writer->model->table.entries[index];
-    unsigned format = stored_format(writer->model, index);
+    unsigned format = stored_format(writer, index);
     uint8_t *row = writer->table + (size_t)writer->n_tensors++ * SLC_ENTRY_BYTES;
     int result = pad(writer, SLC_PAGE, err);
     memcpy(row, entry->tensor->name.bytes, entry->tensor->name.length);
@@ -220,8 +233,6 @@ int slc_write(const struct model *model, const struct slc_write_options *options
 uint64_t slc_layout_fingerprint(void)
 {
     enum { ROWS = 17, COLS = 512 };
-    static const enum gguf_tensor_type types[] = {GGUF_Q4_0, GGUF_Q4_1, GGUF_Q5_0, GGUF_Q5_1, GGUF_Q8_0,
-                                                  GGUF_Q4_K, GGUF_Q5_K, GGUF_Q6_K, GGUF_MXFP4};
     static const size_t source_bytes = ROWS * COLS * 2, packed_bytes = 2 * CARD_TILE_ROWS * COLS * 2;
     uint8_t *bytes = memory_array(source_bytes + packed_bytes, 1);
     if (bytes == NULL) return 0;
@@ -229,13 +240,14 @@ uint64_t slc_layout_fingerprint(void)
     uint32_t state = 1;
     for (size_t i = 0; i < source_bytes; i++) {
         state = state * 1664525u + 1013904223u;
-        bytes[i] = (uint8_t)(state >> 24);
+        bytes[i] = (uint8_t)(state >> 24 & 0xbf); /* no infinite half: the bits of a NaN depend on the machine */
     }
     uint64_t fingerprint = 0;
-    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
-        struct pack_source source = {.type = types[i], .data = bytes, .rows = ROWS, .cols = COLS};
+    for (enum gguf_tensor_type type = GGUF_Q4_0; type < GGUF_TENSOR_TYPE_END; type++) {
+        if (!gguf_type_supported(type) || type == GGUF_BF16) continue; /* random floats are none that a file has */
+        struct pack_source source = {.type = type, .data = bytes, .rows = ROWS, .cols = COLS};
         struct pack_result result = {0};
-        unsigned format = pack_format(types[i], UINT32_MAX);
+        unsigned format = pack_format(type, UINT32_MAX);
         memset(packed, 0, packed_bytes);
         pack_pieces(&source, format, 0, pack_n_pieces(ROWS), packed, &result);
         fingerprint = XXH3_64bits_withSeed(packed, (size_t)card_matrix_bytes(format, ROWS, COLS), fingerprint + format);

@@ -8,6 +8,7 @@
 
 struct slc_write_options {
     struct model_load_options load; /* progress and threads */
+    unsigned float_format;          /* enum card_format of float matrices, save the output's; 0: INT8 */
     const char *source_name;        /* what the repair command calls the source; its last 255 bytes are kept */
     /* Gives the source's SHA-256; called last, so that it can be computed meanwhile. NULL: zeros. */
     void (*source_hash)(void *context, uint8_t hash[SLC_SOURCE_HASH_BYTES]);

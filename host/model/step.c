@@ -404,5 +404,7 @@ int model_step(struct loaded_model *loaded, struct step_memory *memory, const st
         return error_set(err, ERROR_INTERNAL, "%s planned %u descriptors, measured %u",
                          loaded->model->family->architecture, planner.n_descriptors, memory->capacity);
     fill_inputs(memory, &planner, step);
+    result = model_check(loaded->model, err);
+    if (result < 0) return result;
     return run(memory, &planner, step, inputs, logits, err);
 }

@@ -54,6 +54,7 @@ int upload_open(struct upload *upload, struct card *card, const struct model_loa
     if (upload->buffer_bytes < info.n_banks * BANK_BYTES) upload->buffer_bytes = info.n_banks * BANK_BYTES;
     if (options != NULL) {
         upload->threads = options->threads;
+        upload->exact_formats = options->exact_formats;
         upload->progress = options->progress;
         upload->progress_context = options->progress_context;
     }
@@ -156,6 +157,7 @@ static void pack_chunk(const struct upload *upload, const struct pack_source *so
         if (jobs[i].started) (void)pthread_join(jobs[i].thread, NULL);
         result->not_finite |= jobs[i].result.not_finite;
         result->too_large |= jobs[i].result.too_large;
+        result->no_memory |= jobs[i].result.no_memory;
         result->error_squares += jobs[i].result.error_squares;
         result->value_squares += jobs[i].result.value_squares;
     }
@@ -201,7 +203,7 @@ static int write_chunk(struct upload *upload, const struct pack_source *source, 
 void upload_forget(const struct upload *upload, const struct pack_source *source, uint32_t first, uint32_t n)
 {
     uint64_t begin, end;
-    if (upload->model == NULL) return;
+    if (upload->model == NULL || source->data == NULL) return;
     if (source->packed != 0) {
         begin = pack_bytes_before(source->packed, source->rows, source->cols, first);
         end = pack_bytes_before(source->packed, source->rows, source->cols, first + n);

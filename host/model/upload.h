@@ -21,6 +21,7 @@ struct upload {
     struct card *card;         /* borrowed; NULL: for upload_check and upload_stream only */
     const struct model *model; /* borrowed: whose bytes are forgotten when they have been packed; NULL: nobody's */
     unsigned threads;
+    bool exact_formats;      /* what rounds need not be packed to the end: it is refused */
     uint8_t *buffer[2];      /* owned */
     size_t buffer_bytes;     /* of each */
     card_event event[2];     /* the last write from each buffer */

@@ -129,7 +129,9 @@ static bool pack_next(struct upload_direct *direct)
     if (i >= direct->n_units) return false;
     struct unit *unit = &direct->units[i];
     pack_unit(direct->upload, &direct->orders[unit->order], unit);
-    if (unit->result.not_finite || unit->result.too_large) atomic_store(&direct->next, direct->n_units);
+    bool refused = direct->upload->exact_formats && unit->result.error_squares > 0;
+    if (unit->result.not_finite || unit->result.too_large || unit->result.no_memory || refused)
+        atomic_store(&direct->next, direct->n_units);
     return true;
 }
 
@@ -165,6 +167,7 @@ static void collect_results(const struct upload_direct *direct)
         struct pack_result *result = direct->orders[direct->units[i].order].result;
         result->not_finite |= part->not_finite;
         result->too_large |= part->too_large;
+        result->no_memory |= part->no_memory;
         result->error_squares += part->error_squares;
         result->value_squares += part->value_squares;
     }

@@ -124,13 +124,17 @@ static void publish(struct shape_planner *p, uint32_t tokens, uint32_t layer, ca
                     });
 }
 
-static void await(struct shape_planner *p, uint32_t tokens, uint32_t layer, card_addr choices)
+/* Until they are in their slots; taken: as in host/model/planner_experts.c. */
+static void await(struct shape_planner *p, uint32_t tokens, uint32_t layer, card_addr choices, card_addr taken,
+                  uint32_t share)
 {
     const struct ffn_shape *f = &p->architecture->layers[layer].ffn;
-    if (!shape_place_streams(p->place)) return;
     shape_append(p, &(struct card_descriptor){
                         .opcode = CARD_OP_AWAIT,
+                        .flags = taken != 0 ? CARD_FLAG_PER_CHOICE : 0,
                         .tokens = tokens,
+                        .rows = share,
+                        .dst = taken,
                         .weight = shape_address(p, layer, SHAPE_EXPERT_DOWN),
                         .aux = choices,
                         .param = {f->experts_used, f->experts, AWAIT_MICROSECONDS},
@@ -170,20 +174,61 @@ static struct shape_act expert_input(struct shape_planner *p, const struct shape
     return spread;
 }
 
+/* Rows of outputs, those of the choices that name an expert. */
+static void compute_rows(struct shape_planner *p, struct shape_act *outputs, struct shape_act *input, uint32_t layer,
+                         card_addr choices)
+{
+    const struct ffn_shape *f = &p->architecture->layers[layer].ffn;
+    uint32_t n_choices = outputs->tokens;
+    uint64_t mark = p->used;
+    uint16_t each = f->scaled_input ? CARD_FLAG_PER_CHOICE : 0;
+    struct shape_act gate = shape_buffer(p, n_choices, f->expert_width),
+                     up = shape_buffer(p, n_choices, f->expert_width);
+    expert_linear(p, &gate, input, layer, SHAPE_EXPERT_GATE, SHAPE_EXPERT_GATE_BIAS, choices, each);
+    expert_linear(p, &up, input, layer, SHAPE_EXPERT_UP, SHAPE_EXPERT_UP_BIAS, choices, each);
+    shape_glu(p, &gate, &gate, &up, activation_of(f));
+    expert_linear(p, outputs, &gate, layer, SHAPE_EXPERT_DOWN, SHAPE_EXPERT_DOWN_BIAS, choices, CARD_FLAG_PER_CHOICE);
+    p->used = mark;
+}
+
+/* Waves of the experts that are there, as host/model/planner_experts.c has them. */
+#define MOST_WAVES 9u
+#define LONG_STEP 8u
+#define LONG_WAVES 4u
+
+static void compute_waves(struct shape_planner *p, struct shape_act *outputs, struct shape_act *input, uint32_t layer,
+                          card_addr choices)
+{
+    const uint32_t used = p->architecture->layers[layer].ffn.experts_used, tokens = outputs->tokens / used;
+    const uint64_t bytes = (uint64_t)outputs->tokens * sizeof(struct card_choice);
+    uint32_t n_waves = outputs->tokens + 1 < MOST_WAVES ? outputs->tokens + 1 : MOST_WAVES;
+    if (tokens > LONG_STEP) n_waves = LONG_WAVES;
+    if (p->is_measuring) n_waves = MOST_WAVES;
+    unsigned awaits[MOST_WAVES];
+    card_addr left = choices;
+    for (uint32_t wave = 0; wave < n_waves; wave++) {
+        const bool is_last = wave + 1 == n_waves;
+        card_addr taken = is_last ? 0 : shape_take(p, 2 * bytes);
+        awaits[wave] = p->n_descriptors;
+        await(p, tokens, layer, left, taken, n_waves - wave);
+        compute_rows(p, outputs, input, layer, is_last ? left : taken);
+        left = taken + bytes;
+    }
+    for (uint32_t wave = 1; wave < n_waves && p->program != NULL; wave++)
+        p->program[awaits[wave]].param[3] = p->n_descriptors - awaits[wave] - 1;
+}
+
 static void experts(struct shape_planner *p, struct shape_act *dst, struct shape_act *src, uint32_t layer,
                     card_addr choices)
 {
     const struct ffn_shape *f = &p->architecture->layers[layer].ffn;
-    uint32_t n_choices = src->tokens * f->experts_used;
     struct shape_act input = expert_input(p, src, layer, choices);
-    uint16_t each = f->scaled_input ? CARD_FLAG_PER_CHOICE : 0;
-    struct shape_act gate = shape_buffer(p, n_choices, f->expert_width),
-                     up = shape_buffer(p, n_choices, f->expert_width);
-    expert_linear(p, &gate, &input, layer, SHAPE_EXPERT_GATE, SHAPE_EXPERT_GATE_BIAS, choices, each);
-    expert_linear(p, &up, &input, layer, SHAPE_EXPERT_UP, SHAPE_EXPERT_UP_BIAS, choices, each);
-    shape_glu(p, &gate, &gate, &up, activation_of(f));
-    struct shape_act outputs = shape_buffer(p, n_choices, p->architecture->d_model);
-    expert_linear(p, &outputs, &gate, layer, SHAPE_EXPERT_DOWN, SHAPE_EXPERT_DOWN_BIAS, choices, CARD_FLAG_PER_CHOICE);
+    struct shape_act outputs = shape_buffer(p, src->tokens * f->experts_used, p->architecture->d_model);
+    (void)shape_operand(p, &input, shape_tensor_of(p, layer, SHAPE_EXPERT_GATE)->format, input.cols);
+    if (p->place->options.pool_slots != 0)
+        compute_waves(p, &outputs, &input, layer, choices);
+    else
+        compute_rows(p, &outputs, &input, layer, choices);
     shape_append(p, &(struct card_descriptor){
                         .opcode = CARD_OP_EXPERT_SUM,
                         .flags = f->scaled_input ? CARD_FLAG_UNWEIGHTED : 0,
@@ -207,8 +252,9 @@ static void feed_forward(struct shape_planner *p, struct shape_act *dst, struct 
     card_addr choices = route(p, src, layer);
     publish(p, src->tokens, layer, choices);
     shared_expert(p, dst, src, layer); /* while missing experts come */
-    await(p, src->tokens, layer, choices);
-    p->first_expert = p->n_descriptors - shape_place_streams(p->place);
+    const bool waits = p->place->options.expert_slots != 0;
+    if (waits) await(p, src->tokens, layer, choices, 0, 0);
+    p->first_expert = p->n_descriptors - waits;
     experts(p, dst, src, layer, choices);
 }
 

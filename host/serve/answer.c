@@ -22,6 +22,75 @@ static void put_usage(const struct answer_usage *usage, struct json_out *out)
                     (unsigned long long)usage->cached_tokens);
 }
 
+void answer_call_head(const char *id, const char *name, size_t name_length, struct json_out *out)
+{
+    json_out_text(out, "{\"id\":");
+    json_out_string(out, id, strlen(id));
+    json_out_text(out, ",\"type\":\"function\",\"function\":{\"name\":");
+    json_out_string(out, name, name_length);
+    json_out_text(out, ",\"arguments\":");
+}
+
+static void put_message(const struct answer_choice *choice, struct json_out *out)
+{
+    json_out_text(out, "\"message\":{\"role\":\"assistant\",\"content\":");
+    if (choice->calls_length && !choice->length)
+        json_out_text(out, "null");
+    else
+        json_out_string(out, choice->text, choice->length);
+    if (choice->reasoning_length) {
+        json_out_text(out, ",\"reasoning_content\":");
+        json_out_string(out, choice->reasoning, choice->reasoning_length);
+    }
+    if (choice->calls_length) {
+        json_out_text(out, ",\"tool_calls\":[");
+        json_out_raw(out, choice->calls, choice->calls_length);
+        json_out_text(out, "]");
+    }
+    json_out_text(out, ",\"refusal\":null}");
+}
+
+/* "token", "logprob" and "bytes" of one token. */
+static void put_token(const struct tokenizer *tokenizer, uint32_t token, float logprob, struct json_out *out)
+{
+    struct text text = {0};
+    struct error err;
+    if (token < tokenizer_n_tokens(tokenizer) && tokenizer_token_bytes(tokenizer, token, &text, &err) < 0)
+        text.length = 0;
+    json_out_text(out, "\"token\":");
+    json_out_string(out, text.length ? text.bytes : "", text.length);
+    json_out_format(out, ",\"logprob\":%.7g,\"bytes\":[", (double)logprob);
+    for (size_t i = 0; i < text.length; i++) json_out_format(out, "%s%u", i ? "," : "", (unsigned char)text.bytes[i]);
+    json_out_text(out, "]");
+    text_free(&text);
+}
+
+void answer_put_logprobs(const struct tokenizer *tokenizer, uint32_t token, float logprob,
+                         const struct sampler_logprobs *others, struct json_out *out)
+{
+    json_out_text(out, out->length ? ",{" : "{");
+    put_token(tokenizer, token, logprob, out);
+    json_out_text(out, ",\"top_logprobs\":[");
+    for (uint32_t i = 0; i < others->n_top; i++) {
+        json_out_text(out, i ? ",{" : "{");
+        put_token(tokenizer, others->top[i], others->top_logprob[i], out);
+        json_out_text(out, "}");
+    }
+    json_out_text(out, "]}");
+}
+
+static void put_content_logprobs(const struct json_out *logprobs, struct json_out *out)
+{
+    json_out_text(out, "\"logprobs\":");
+    if (!logprobs) {
+        json_out_text(out, "null,");
+        return;
+    }
+    json_out_text(out, "{\"content\":[");
+    if (logprobs->length) json_out_raw(out, logprobs->bytes, logprobs->length);
+    json_out_text(out, "],\"refusal\":null},");
+}
+
 void answer_whole(const struct answer_identity *identity, const struct answer_choice *choices, uint32_t n_choices,
                   const struct answer_usage *usage, struct json_out *out)
 {
@@ -29,10 +98,15 @@ void answer_whole(const struct answer_identity *identity, const struct answer_ch
     put_head(identity, chat ? "chat.completion" : "text_completion", out);
     for (uint32_t i = 0; i < n_choices; i++) {
         json_out_format(out, "%s{\"index\":%u,", i ? "," : "", i);
-        json_out_text(out, chat ? "\"message\":{\"role\":\"assistant\",\"content\":" : "\"text\":");
-        json_out_string(out, choices[i].text, choices[i].length);
-        json_out_text(out, chat ? ",\"refusal\":null}" : "");
-        json_out_format(out, ",\"logprobs\":null,\"finish_reason\":\"%s\"}", choices[i].finish_reason);
+        if (chat) {
+            put_message(&choices[i], out);
+        } else {
+            json_out_text(out, "\"text\":");
+            json_out_string(out, choices[i].text, choices[i].length);
+        }
+        json_out_text(out, ",");
+        put_content_logprobs(choices[i].logprobs, out);
+        json_out_format(out, "\"finish_reason\":\"%s\"}", choices[i].finish_reason);
     }
     json_out_text(out, "],");
     put_usage(usage, out);
@@ -62,15 +136,54 @@ void answer_event_role(const struct answer_identity *identity, uint32_t index, s
 }
 
 void answer_event_text(const struct answer_identity *identity, uint32_t index, const char *bytes, size_t length,
-                       struct json_out *out)
+                       const struct json_out *logprobs, struct json_out *out)
 {
     bool chat = identity->kind == REQUEST_CHAT;
     start_event(identity, out);
     json_out_format(out, "{\"index\":%u,%s", index, chat ? "\"delta\":{\"content\":" : "\"text\":");
     json_out_string(out, bytes, length);
     json_out_text(out, chat ? "}," : ",");
-    json_out_text(out, "\"logprobs\":null,\"finish_reason\":null}");
+    put_content_logprobs(logprobs, out);
+    json_out_text(out, "\"finish_reason\":null}");
     end_event(identity, out);
+}
+
+static void end_delta(const struct answer_identity *identity, struct json_out *out)
+{
+    json_out_text(out, "},\"logprobs\":null,\"finish_reason\":null}");
+    end_event(identity, out);
+}
+
+void answer_event_reasoning(const struct answer_identity *identity, uint32_t index, const char *bytes, size_t length,
+                            struct json_out *out)
+{
+    start_event(identity, out);
+    json_out_format(out, "{\"index\":%u,\"delta\":{\"reasoning_content\":", index);
+    json_out_string(out, bytes, length);
+    end_delta(identity, out);
+}
+
+void answer_event_call_start(const struct answer_identity *identity, uint32_t index, unsigned call, const char *id,
+                             const char *name, size_t name_length, struct json_out *out)
+{
+    start_event(identity, out);
+    json_out_format(out, "{\"index\":%u,\"delta\":{\"tool_calls\":[{\"index\":%u,\"id\":", index, call);
+    json_out_string(out, id, strlen(id));
+    json_out_text(out, ",\"type\":\"function\",\"function\":{\"name\":");
+    json_out_string(out, name, name_length);
+    json_out_text(out, ",\"arguments\":\"\"}}]");
+    end_delta(identity, out);
+}
+
+void answer_event_call_arguments(const struct answer_identity *identity, uint32_t index, unsigned call,
+                                 const char *bytes, size_t length, struct json_out *out)
+{
+    start_event(identity, out);
+    json_out_format(out, "{\"index\":%u,\"delta\":{\"tool_calls\":[{\"index\":%u,\"function\":{\"arguments\":", index,
+                    call);
+    json_out_string(out, bytes, length);
+    json_out_text(out, "}}]");
+    end_delta(identity, out);
 }
 
 void answer_event_finish(const struct answer_identity *identity, uint32_t index, const char *finish_reason,

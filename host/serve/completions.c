@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The two POST endpoints: from a request to a generation, through the intake when the body is large. */
+/* The POST endpoints: from a request to its prompt, through the intake when the body is large, and to a generation. */
 #include "host/base/memory.h"
 #include "host/serve/server.h"
 
@@ -9,6 +9,7 @@
 struct pending {
     struct intake_job job;
     struct connection *connection; /* NULL: the client has gone */
+    struct key_user *user;         /* inside the gate */
 };
 
 /* 0, or -1 with the reason why no completion can start at present. */
@@ -41,12 +42,41 @@ static int check_content_type(const struct http_request *request, struct api_err
                          "The body must be JSON: send the header Content-Type: application/json.");
 }
 
-static void start_or_refuse(struct server *server, struct connection *connection, struct intake_job *job)
+/* What needs no engine: the tokens or the text. The names are those of vLLM and, for `content`, llama.cpp. */
+static void reply_text(struct connection *connection, const struct intake_job *job)
 {
-    if (job->status == 0)
+    struct json_out out = {0};
+    if (job->purpose == INTAKE_TOKENIZE) {
+        json_out_text(&out, "{\"tokens\":[");
+        for (size_t i = 0; i < job->prompt.count; i++) json_out_format(&out, i ? ",%u" : "%u", job->prompt.ids[i]);
+        json_out_format(&out, "],\"count\":%zu,\"max_model_len\":%u}", job->prompt.count, job->model->limits.context);
+    } else {
+        json_out_text(&out, "{\"prompt\":");
+        json_out_string(&out, job->text.bytes, job->text.length);
+        if (job->purpose == INTAKE_DETOKENIZE) {
+            json_out_text(&out, ",\"content\":");
+            json_out_string(&out, job->text.bytes, job->text.length);
+        }
+        json_out_text(&out, "}");
+    }
+    server_reply_json(connection, 200, &out);
+    json_out_free(&out);
+}
+
+/* The user leaves the gate when the generation ends, or now. */
+static void start_or_refuse(struct server *server, struct connection *connection, struct intake_job *job,
+                            struct key_user *user)
+{
+    const bool starts = job->status == 0 && job->purpose == INTAKE_COMPLETE;
+    if (starts)
         job->status = generation_start(server->generations, job->model, job->model_name, &job->request, &job->prompt,
-                                       connection, &job->error);
-    if (job->status < 0) server_reply_error(connection, &job->error);
+                                       connection, user, &job->error);
+    else
+        key_gate_leave(user);
+    if (job->status < 0)
+        server_reply_error(connection, &job->error);
+    else if (!starts)
+        reply_text(connection, job);
 }
 
 static void on_hangup(void *context)
@@ -56,13 +86,14 @@ static void on_hangup(void *context)
 }
 
 static int send_through_intake(struct server *server, struct connection *connection, const struct intake_job *job,
-                               const char *body, size_t length, struct api_error *error)
+                               struct key_user *user, const char *body, size_t length, struct api_error *error)
 {
     struct pending *pending = memory_array(1, sizeof *pending);
     if (!pending) return api_error_set(error, 500, NULL, NULL, "The server has no memory for this request.");
     pending->job = *job;
     pending->job.owner = pending;
     pending->connection = connection;
+    pending->user = user;
     if (intake_submit(server->intake, &pending->job, body, length) < 0) {
         *error = pending->job.error;
         free(pending);
@@ -82,25 +113,34 @@ void server_take_intake(struct server *server)
         if (pending->connection) {
             connection_on_hangup(pending->connection, NULL, NULL);
             if (job->status == 0 && server->seen == SERVING_FAILED) job->status = check_serving(server, &job->error);
-            start_or_refuse(server, pending->connection, job);
+            start_or_refuse(server, pending->connection, job, pending->user);
+        } else {
+            key_gate_leave(pending->user);
         }
         intake_job_clear(job);
         free(pending);
     }
 }
 
-void server_complete(struct server *server, struct connection *connection, const struct http_request *request,
-                     enum request_kind kind, const char *body, size_t length)
+void server_take_prompt(struct server *server, struct connection *connection, const struct http_request *request,
+                        enum intake_purpose purpose, enum request_kind kind, const char *body, size_t length)
 {
-    struct intake_job job = {.kind = kind, .model = serving_model(server->serving), .model_name = server->model_name};
+    struct intake_job job = {.purpose = purpose,
+                             .kind = kind,
+                             .model = serving_model(server->serving),
+                             .model_name = server->model_name,
+                             .timeout_seconds = request->timeout_seconds};
     struct api_error error;
+    struct key_user *user = NULL;
     int status = check_content_type(request, &error);
     if (status == 0) status = check_serving(server, &error);
-    if (status == 0 && length > INTAKE_SMALL_BODY) {
-        status = send_through_intake(server, connection, &job, body, length, &error);
+    if (status == 0) status = key_gate_enter(server->keys, request, &user, &error);
+    if (status == 0 && intake_is_work(body, length)) {
+        status = send_through_intake(server, connection, &job, user, body, length, &error);
+        if (status < 0) key_gate_leave(user);
     } else if (status == 0) {
         intake_run(&job, body, length);
-        start_or_refuse(server, connection, &job);
+        start_or_refuse(server, connection, &job, user);
         intake_job_clear(&job);
     }
     if (status < 0) server_reply_error(connection, &error);

@@ -2,16 +2,19 @@
 #include "host/serve/connection.h"
 #include "host/base/memory.h"
 
+#include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
+#include <event2/bufferevent_ssl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 
-#define MAX_INPUT 65536        /* bytes read ahead of what is being parsed */
+#define MAX_READ_AHEAD 65536   /* bytes read ahead of what is being parsed */
 #define MAX_PIPELINE_OUT 65536 /* unread bytes of answers at which the next pipelined request waits */
 #define LINGER_SECONDS 2       /* for the client to read an answer to a request that it is still sending */
 #define PROBE_MS 200           /* after which a client that shut down its side before its answer is probed */
@@ -31,12 +34,14 @@ struct connection_set {
     struct connection_hooks hooks;
     struct connection_limits limits;
     struct connection *first;
+    struct connection_counts counts;
 };
 
 struct connection {
     struct connection_set *set;
     struct connection *next, *previous;
     struct bufferevent *events;
+    SSL *session;        /* of events, which owns it; NULL: plain */
     struct event *timer; /* of the state; fires at once for a doomed connection */
     enum state state;
     struct http_request request;
@@ -69,6 +74,7 @@ static struct evbuffer *output_of(const struct connection *c) { return buffereve
 
 static void log_answer(struct connection *c, int status)
 {
+    c->set->counts.answers[status == 499 ? 0 : status / 100 % 6]++;
     if (!c->set->hooks.log) return;
     struct timespec now;
     char line[1400];
@@ -88,6 +94,7 @@ static void drop(struct connection *c)
     if (c->previous) c->previous->next = c->next;
     if (!c->previous) c->set->first = c->next;
     if (c->next) c->next->previous = c->previous;
+    c->set->counts.open--;
     if (c->events) bufferevent_free(c->events);
     if (c->timer) event_free(c->timer);
     if (c->body) evbuffer_free(c->body);
@@ -272,6 +279,7 @@ static void put_head(struct connection *c, const struct http_answer *answer, boo
     if (chunked) evbuffer_add_printf(out, "Cache-Control: no-store\r\n");
     if (chunked && c->request.minor == 1) evbuffer_add_printf(out, "Transfer-Encoding: chunked\r\n");
     if (!chunked && answer->status != 204) evbuffer_add_printf(out, "Content-Length: %zu\r\n", answer->length);
+    if (answer->status == 401) evbuffer_add_printf(out, "WWW-Authenticate: Bearer\r\n");
     if (answer->allow) evbuffer_add_printf(out, "Allow: %s\r\n", answer->allow);
     if (answer->retry_after) evbuffer_add_printf(out, "Retry-After: %u\r\n", answer->retry_after);
     const char *stays = c->request.minor == 0 ? "Connection: keep-alive\r\n" : "";
@@ -363,6 +371,7 @@ static void on_written(struct bufferevent *events, void *context)
     } else if (c->state == CLOSING) {
         /* Closing with unread bytes would reset the connection and could take the answer from the client. */
         c->state = LINGERING;
+        if (c->session) tls_say_end(c->session);
         shutdown(bufferevent_getfd(c->events), SHUT_WR);
         set_timer(c, LINGER_SECONDS);
     }
@@ -394,6 +403,7 @@ static bool connection_is_dead(const struct connection *c)
     struct tcp_info info;
     socklen_t size = sizeof info;
     int failed = getsockopt(bufferevent_getfd(c->events), IPPROTO_TCP, TCP_INFO, &info, &size);
+    if (failed && errno == EOPNOTSUPP) return false; /* a Unix socket: writing to one that is gone fails at once */
     return failed || info.tcpi_state == TCP_CLOSE;
 }
 
@@ -403,6 +413,10 @@ static void on_event(struct bufferevent *events, short what, void *context)
     bool ended = what & BEV_EVENT_EOF;
     bool answered = c->state == CLOSING || (c->state == READING_HEAD && evbuffer_get_length(output_of(c)) > 0);
     (void)events;
+    if (what & BEV_EVENT_CONNECTED) { /* the handshake is done */
+        if (c->state == READING_HEAD && !c->head_started) set_timer(c, c->set->limits.idle_seconds);
+        return;
+    }
     if (!ended || (!answered && c->state != ANSWERING)) {
         drop(c);
         return;
@@ -430,11 +444,22 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
     refuse(c, 408, "The request did not arrive in time.");
 }
 
-int connection_accept(struct connection_set *set, evutil_socket_t fd, const char *peer, struct error *err)
+static struct bufferevent *open_events(struct event_base *base, evutil_socket_t fd, SSL *session)
+{
+    struct bufferevent *events =
+        session ? bufferevent_openssl_socket_new(base, fd, session, BUFFEREVENT_SSL_ACCEPTING, BEV_OPT_CLOSE_ON_FREE)
+                : bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
+    /* A client that leaves without TLS's own goodbye has left all the same; lengths and chunks tell a cut request. */
+    if (events && session) bufferevent_openssl_set_allow_dirty_shutdown(events, 1);
+    return events;
+}
+
+int connection_accept(struct connection_set *set, evutil_socket_t fd, SSL *session, const char *peer, struct error *err)
 {
     int on = 1;
     struct connection *c = memory_array(1, sizeof *c);
     if (!c) {
+        SSL_free(session);
         evutil_closesocket(fd);
         return error_set(err, ERROR_NO_MEMORY, "no memory for a connection");
     }
@@ -442,9 +467,15 @@ int connection_accept(struct connection_set *set, evutil_socket_t fd, const char
     c->next = set->first;
     if (c->next) c->next->previous = c;
     set->first = c;
+    set->counts.accepted++;
+    set->counts.open++;
     snprintf(c->peer, sizeof c->peer, "%s", peer);
-    c->events = bufferevent_socket_new(set->base, fd, BEV_OPT_CLOSE_ON_FREE);
-    if (!c->events) evutil_closesocket(fd);
+    c->events = open_events(set->base, fd, session);
+    c->session = c->events ? session : NULL;
+    if (!c->events) {
+        SSL_free(session);
+        evutil_closesocket(fd);
+    }
     c->timer = event_new(set->base, -1, 0, on_timer, c);
     c->body = evbuffer_new();
     if (!c->events || !c->timer || !c->body) {
@@ -454,9 +485,10 @@ int connection_accept(struct connection_set *set, evutil_socket_t fd, const char
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* a token leaves when it is there */
     struct timeval write_time = {.tv_sec = set->limits.write_seconds};
     bufferevent_set_timeouts(c->events, NULL, &write_time);
-    bufferevent_setwatermark(c->events, EV_READ, 0, MAX_INPUT);
+    bufferevent_setwatermark(c->events, EV_READ, 0, MAX_READ_AHEAD);
     bufferevent_setcb(c->events, on_readable, on_written, on_event, c);
     start_head(c);
+    if (session) set_timer(c, set->limits.head_seconds); /* for the handshake */
     bufferevent_enable(c->events, EV_READ | EV_WRITE);
     return 0;
 }
@@ -477,6 +509,8 @@ void connection_set_close(struct connection_set *set)
     while (set->first) drop(set->first);
     free(set);
 }
+
+void connection_set_count(const struct connection_set *set, struct connection_counts *counts) { *counts = set->counts; }
 
 bool connection_set_busy(const struct connection_set *set)
 {

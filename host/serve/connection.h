@@ -15,6 +15,7 @@
 
 #include "host/base/error.h"
 #include "host/serve/http.h"
+#include "host/serve/tls.h"
 
 #include <event2/event.h>
 
@@ -47,8 +48,17 @@ void connection_set_close(struct connection_set *set);
 /* True while an answer is under way or bytes wait to be written. */
 bool connection_set_busy(const struct connection_set *set);
 
-/* Takes over the socket fd (non-blocking), also on error, when it is closed. */
-int connection_accept(struct connection_set *set, evutil_socket_t fd, const char *peer, struct error *err);
+/* What has passed since the set was opened. */
+struct connection_counts {
+    uint64_t accepted;
+    uint64_t answers[6]; /* by the first digit of their status; [0]: clients that left before the end of theirs */
+    unsigned open;
+};
+void connection_set_count(const struct connection_set *set, struct connection_counts *counts);
+
+/* Takes over the socket fd (non-blocking) and the TLS session (NULL: plain), also on error, when they are closed. */
+int connection_accept(struct connection_set *set, evutil_socket_t fd, SSL *session, const char *peer,
+                      struct error *err);
 
 struct http_answer {
     int status;

@@ -2,12 +2,18 @@
 #include "host/serve/generation.h"
 #include "host/base/memory.h"
 #include "host/serve/answer.h"
+#include "host/serve/reading.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
+/* Tokens at the end of a prompt, enough for a marker in bytes and white space after it. */
+#define PROMPT_TAIL 48
+
 struct generations {
+    struct event_base *base;
     struct outbox *outbox;
     struct generation *first;
     struct json_out scratch; /* what is being written */
@@ -18,19 +24,24 @@ struct generation {
     struct generations *set;
     struct generation *next, *previous;
     struct connection *connection; /* NULL: the client is gone or has its answer */
+    struct key_user *user;
+    struct event *deadline; /* NULL: none */
     struct answer_identity identity;
-    bool stream;
+    bool stream, logprobs;
     uint32_t n_choices, n_started, n_ended;
     struct answer_usage usage;
-    struct json_out *texts;      /* whole answers: the text of each choice so far */
-    enum finish_reason *reasons; /* of each ended choice */
+    struct json_out *texts;                        /* whole answers of completions: the text of each choice so far */
+    struct json_out *logprobs_of;                  /* whole answers: the logprobs of each choice */
+    struct reading *readings[REQUEST_MAX_CHOICES]; /* of a chat's choices, else NULL */
+    enum finish_reason *reasons;                   /* of each ended choice */
     struct choice choices[REQUEST_MAX_CHOICES];
 };
 
-int generations_open(struct outbox *outbox, struct generations **out, struct error *err)
+int generations_open(struct event_base *base, struct outbox *outbox, struct generations **out, struct error *err)
 {
     *out = memory_array(1, sizeof **out);
     if (!*out) return error_set(err, ERROR_NO_MEMORY, "no memory for the server");
+    (*out)->base = base;
     (*out)->outbox = outbox;
     return 0;
 }
@@ -53,9 +64,14 @@ static void generation_free(struct generation *g)
         completion_close(g->choices[i].handle);
         choice_release(&g->choices[i]);
         if (g->texts) json_out_free(&g->texts[i]);
+        if (g->logprobs_of) json_out_free(&g->logprobs_of[i]);
     }
+    for (uint32_t i = 0; i < REQUEST_MAX_CHOICES; i++) reading_close(g->readings[i]);
     free(g->texts);
+    free(g->logprobs_of);
     free(g->reasons);
+    if (g->deadline) event_free(g->deadline);
+    key_gate_leave(g->user);
     free(g);
 }
 
@@ -83,6 +99,31 @@ static void detach(struct generation *g)
 
 /* ---- starting ---- */
 
+/* What a chat's answers are read with; the prompt's end tells whether it has opened the reasoning. */
+static int open_readings(struct generation *g, const struct serving_model *model,
+                         const struct completion_request *request, const struct token_list *prompt,
+                         struct api_error *error)
+{
+    const struct reply_dialect *dialect = chat_dialect(model->chat);
+    const size_t tail = prompt->count < PROMPT_TAIL ? prompt->count : PROMPT_TAIL;
+    struct reply_options options = {.tools = request->tools, .one_call = request->one_call};
+    struct text text = {0};
+    struct error err = {0};
+    if (detokenize_bytes(model->tokenizer, prompt->ids + prompt->count - tail, tail, &text, &err) < 0) {
+        text_free(&text);
+        return api_error_of(&err, error);
+    }
+    options.reasoning_opened = reply_opens_reasoning(dialect, text.bytes, text.length);
+    text_free(&text);
+    for (uint32_t i = 0; i < g->n_choices; i++) {
+        if (getrandom(&options.seed, sizeof options.seed, 0) < 0)
+            return api_error_set(error, 500, NULL, NULL, "The system has no random numbers for the ids of calls.");
+        g->readings[i] = reading_open(dialect, &options, &g->identity, i);
+        if (!g->readings[i]) return api_error_set(error, 500, NULL, NULL, "The server has no memory for this request.");
+    }
+    return 0;
+}
+
 static int submit(struct generation *g, const struct serving_model *model, const struct completion_request *request,
                   const struct token_list *prompt, struct api_error *error)
 {
@@ -92,11 +133,19 @@ static int submit(struct generation *g, const struct serving_model *model, const
         .max_tokens = request->max_tokens,
         .ignore_eos = request->ignore_eos,
         .sampling = request->sampling,
+        .grammar = request->grammar,
+        .dry_breakers = request->has_dry_breakers ? request->dry_breakers : NULL,
+        .n_dry_breakers = request->n_dry_breakers,
         .stops = request->stops,
         .n_stops = request->n_stops,
         .text = outbox_text,
+        .logprobs = request->logprobs ? outbox_logprobs : NULL,
+        .n_top_logprobs = request->n_top_logprobs,
         .end = outbox_end,
     };
+    const bool is_chat = request->kind == REQUEST_CHAT && model->chat;
+    if (is_chat && open_readings(g, model, request, prompt, error) < 0) return -1;
+    if (is_chat) options.shown = chat_shown(model->chat, request->tools != NULL, &options.n_shown);
     uint32_t room = model->limits.context - (uint32_t)prompt->count;
     if (options.max_tokens != UINT32_MAX && options.max_tokens > room) options.max_tokens = UINT32_MAX;
     if (!request->has_seed && getrandom(&options.sampling.seed, sizeof options.sampling.seed, 0) < 0)
@@ -105,6 +154,7 @@ static int submit(struct generation *g, const struct serving_model *model, const
         struct error err = {0};
         options.sampling.choice = i;
         options.context = &g->choices[i];
+        g->choices[i].tokenizer = model->tokenizer;
         if (completion_start(model->engine, model->tokenizer, &options, &g->choices[i].handle, &err) < 0) {
             api_error_of(&err, error);
             if (error->status == 400)
@@ -135,13 +185,16 @@ static struct generation *generation_new(struct generations *set, const char *mo
     if (!g) return NULL;
     g->set = set;
     g->stream = request->stream;
+    g->logprobs = request->logprobs;
     g->n_choices = request->n_choices;
     g->texts = memory_array(g->n_choices, sizeof *g->texts);
     g->reasons = memory_array(g->n_choices, sizeof *g->reasons);
+    g->logprobs_of = memory_array(g->n_choices, sizeof *g->logprobs_of);
     for (uint32_t i = 0; i < g->n_choices; i++)
         g->choices[i] = (struct choice){.outbox = set->outbox, .owner = g, .index = i};
-    if (!g->texts || !g->reasons || make_identity(g, model_name, request) < 0) {
+    if (!g->texts || !g->reasons || !g->logprobs_of || make_identity(g, model_name, request) < 0) {
         free(g->texts);
+        free(g->logprobs_of);
         free(g->reasons);
         free(g);
         return NULL;
@@ -159,27 +212,6 @@ static void start_stream(struct generation *g)
     for (uint32_t i = 0; i < g->n_choices; i++) answer_event_role(&g->identity, i, out);
     connection_stream_start(g->connection, "text/event-stream; charset=utf-8");
     if (!out->failed) connection_stream_write(g->connection, out->bytes, out->length);
-}
-
-int generation_start(struct generations *set, const struct serving_model *model, const char *model_name,
-                     const struct completion_request *request, const struct token_list *prompt,
-                     struct connection *connection, struct api_error *error)
-{
-    struct generation *g = generation_new(set, model_name, request);
-    if (!g) return api_error_set(error, 500, NULL, NULL, "The server has no memory for this request.");
-    if (submit(g, model, request, prompt, error) == 0) {
-        g->connection = connection;
-        connection_on_hangup(connection, on_hangup, g);
-        if (g->stream) start_stream(g);
-        return 0;
-    }
-    if (g->n_started == 0) {
-        generation_free(g);
-    } else {
-        cancel_choices(g); /* it goes when those that started have ended */
-        g->n_choices = g->n_started;
-    }
-    return -1;
 }
 
 /* ---- delivering ---- */
@@ -212,6 +244,28 @@ static void send_no_memory(struct generation *g)
     send_error(g, &error);
 }
 
+static void on_deadline(evutil_socket_t fd, short what, void *context)
+{
+    struct generation *g = context;
+    struct api_error error;
+    (void)fd;
+    (void)what;
+    if (!g->connection) return;
+    api_error_set(&error, 408, "deadline_exceeded", "timeout",
+                  "The request's time was over before its answer was whole.");
+    send_error(g, &error);
+}
+
+/* False: no memory. */
+static bool set_deadline(struct generation *g, float seconds)
+{
+    if (seconds <= 0) return true;
+    const struct timeval time = {.tv_sec = (time_t)seconds,
+                                 .tv_usec = (suseconds_t)((seconds - floorf(seconds)) * 1e6f)};
+    g->deadline = event_new(g->set->base, -1, 0, on_deadline, g);
+    return g->deadline && event_add(g->deadline, &time) == 0;
+}
+
 /* The choice ended without a finish reason that OpenAI has. */
 static void send_failure(struct generation *g, const struct post *post)
 {
@@ -224,13 +278,23 @@ static void send_failure(struct generation *g, const struct post *post)
     send_error(g, &error);
 }
 
+static const char *finish_name(const struct generation *g, uint32_t index, enum finish_reason reason)
+{
+    const bool called = g->readings[index] && reading_has_calls(g->readings[index]);
+    return called && reason == FINISH_STOP ? "tool_calls" : finish_reason_name(reason);
+}
+
 static void send_whole(struct generation *g)
 {
     struct json_out *out = &g->set->scratch;
     struct answer_choice choices[REQUEST_MAX_CHOICES];
     struct connection *connection = g->connection;
     for (uint32_t i = 0; i < g->n_choices; i++) {
-        choices[i] = (struct answer_choice){g->texts[i].bytes, g->texts[i].length, finish_reason_name(g->reasons[i])};
+        choices[i] = (struct answer_choice){.text = g->texts[i].bytes,
+                                            .length = g->texts[i].length,
+                                            .finish_reason = finish_name(g, i, g->reasons[i]),
+                                            .logprobs = g->logprobs ? &g->logprobs_of[i] : NULL};
+        if (g->readings[i]) reading_message(g->readings[i], &choices[i]);
     }
     json_out_clear(out);
     answer_whole(&g->identity, choices, g->n_choices, &g->usage, out);
@@ -250,15 +314,24 @@ static void send_events(struct generation *g, uint32_t index, const struct post 
     struct json_out *out = &g->set->scratch;
     bool last = post->ended && g->n_ended == g->n_choices;
     json_out_clear(out);
-    if (post->text.length) answer_event_text(&g->identity, index, post->text.bytes, post->text.length, out);
-    if (post->ended) answer_event_finish(&g->identity, index, finish_reason_name(post->reason), out);
+    if (g->readings[index]) { /* a piece of text and one of its reading need not end together: logprobs have an event */
+        if (post->logprobs.length) answer_event_text(&g->identity, index, "", 0, &post->logprobs, out);
+        if (reading_post(g->readings[index], post->text.bytes, post->text.length, post->ended, out) < 0) {
+            send_no_memory(g);
+            return;
+        }
+    } else if (post->text.length || post->logprobs.length) {
+        answer_event_text(&g->identity, index, post->text.bytes, post->text.length,
+                          g->logprobs ? &post->logprobs : NULL, out);
+    }
+    if (post->ended) answer_event_finish(&g->identity, index, finish_name(g, index, post->reason), out);
     if (last && g->identity.with_usage) answer_event_usage(&g->identity, &g->usage, out);
     if (last) answer_event_done(out);
     if (out->failed) {
         send_no_memory(g);
         return;
     }
-    connection_stream_write(g->connection, out->bytes, out->length);
+    if (out->length) connection_stream_write(g->connection, out->bytes, out->length);
     if (!last) return;
     struct connection *connection = g->connection;
     detach(g);
@@ -276,20 +349,54 @@ static void deliver(struct generation *g, uint32_t index, const struct post *pos
             g->usage.cached_tokens = post->usage.cached_tokens;
     }
     if (!g->connection) return;
-    if (post->text.failed) {
+    if (post->text.failed || post->logprobs.failed) {
         send_no_memory(g);
     } else if (post->ended && post->reason != FINISH_STOP && post->reason != FINISH_LENGTH) {
         send_failure(g, post);
     } else if (g->stream) {
         send_events(g, index, post);
     } else {
-        json_out_raw(&g->texts[index], post->text.bytes, post->text.length);
-        if (g->texts[index].failed) {
+        int status = 0;
+        if (g->readings[index])
+            status = reading_post(g->readings[index], post->text.bytes, post->text.length, post->ended, NULL);
+        else
+            json_out_raw(&g->texts[index], post->text.bytes, post->text.length);
+        if (post->logprobs.length) {
+            if (g->logprobs_of[index].length) json_out_text(&g->logprobs_of[index], ",");
+            json_out_raw(&g->logprobs_of[index], post->logprobs.bytes, post->logprobs.length);
+        }
+        if (status < 0 || g->texts[index].failed || g->logprobs_of[index].failed) {
             send_no_memory(g);
         } else if (g->n_ended == g->n_choices) {
             send_whole(g);
         }
     }
+}
+
+int generation_start(struct generations *set, const struct serving_model *model, const char *model_name,
+                     const struct completion_request *request, const struct token_list *prompt,
+                     struct connection *connection, struct key_user *user, struct api_error *error)
+{
+    struct generation *g = generation_new(set, model_name, request);
+    if (!g) {
+        key_gate_leave(user);
+        return api_error_set(error, 500, NULL, NULL, "The server has no memory for this request.");
+    }
+    g->user = user;
+    if (submit(g, model, request, prompt, error) == 0) {
+        g->connection = connection;
+        connection_on_hangup(connection, on_hangup, g);
+        if (g->stream) start_stream(g);
+        if (!set_deadline(g, request->timeout_seconds)) send_no_memory(g);
+        return 0;
+    }
+    if (g->n_started == 0) {
+        generation_free(g);
+    } else {
+        cancel_choices(g); /* it goes when those that started have ended */
+        g->n_choices = g->n_started;
+    }
+    return -1;
 }
 
 void generations_deliver(struct generations *set)

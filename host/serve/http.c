@@ -152,6 +152,45 @@ static void parse_content_type(struct span value, struct http_request *out)
     out->content_type[length] = '\0';
 }
 
+/* The first key counts. */
+static void parse_key(struct span value, struct http_request *out)
+{
+    if (out->key[0] != '\0' || value.length == 0) return;
+    const bool fits = value.length <= HTTP_MAX_KEY;
+    memcpy(out->key, fits ? value.bytes : "?", fits ? value.length : 1);
+}
+
+static void parse_authorization(struct span value, struct http_request *out)
+{
+    struct span scheme, rest = value;
+    if (span_take(&rest, ' ', &scheme) && span_is(scheme, "bearer"))
+        parse_key(span_trim(rest), out);
+    else
+        parse_key((struct span){"?", 1}, out);
+}
+
+/* Seconds, as digits with at most one point: "30" or "0.5". */
+static int parse_timeout(struct span value, struct http_request *out, const char **why)
+{
+    double seconds = 0, unit = 1;
+    bool fraction = false;
+    *why = "X-Request-Timeout is no number of seconds from 0.001 to 86400.";
+    if (value.length == 0 || value.length > 12) return 400;
+    for (size_t i = 0; i < value.length; i++) {
+        const char c = value.bytes[i];
+        if (c == '.' && !fraction && i > 0) {
+            fraction = true;
+            continue;
+        }
+        if (c < '0' || c > '9') return 400;
+        if (fraction) unit /= 10;
+        seconds = fraction ? seconds + (c - '0') * unit : seconds * 10 + (c - '0');
+    }
+    if (seconds < 0.001 || seconds > 86400) return 400;
+    out->timeout_seconds = (float)seconds;
+    return 0;
+}
+
 /* What headers say about the connection, collected until all are read. */
 struct head_state {
     unsigned n_headers, n_hosts;
@@ -175,6 +214,12 @@ static int apply_header(struct span name, struct span value, struct http_request
         parse_content_type(value, out);
     } else if (span_is(name, "content-encoding")) {
         out->encoded = !span_is(value, "identity");
+    } else if (span_is(name, "authorization")) {
+        parse_authorization(value, out);
+    } else if (span_is(name, "x-api-key")) {
+        parse_key(value, out);
+    } else if (span_is(name, "x-request-timeout")) {
+        return parse_timeout(value, out, why);
     } else if (span_is(name, "origin")) {
         out->has_origin = true;
     } else if (span_is(name, "expect")) {

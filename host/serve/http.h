@@ -13,6 +13,7 @@
 #define HTTP_MAX_HEAD 16384 /* bytes of request line and headers */
 #define HTTP_MAX_HEADERS 100
 #define HTTP_MAX_METHOD 15
+#define HTTP_MAX_KEY 128
 #define HTTP_MAX_CHUNK_LINE 256 /* bytes of a chunk's size line, extensions included */
 
 struct http_request {
@@ -26,7 +27,10 @@ struct http_request {
     bool has_origin;      /* Origin was given: a browser page asks */
     bool encoded;         /* Content-Encoding was given: the body is compressed */
     uint64_t content_length;
+    float timeout_seconds; /* of X-Request-Timeout; 0: none */
     char content_type[64]; /* lower case, without parameters; "" if none */
+    char key[HTTP_MAX_KEY +
+             1]; /* of Authorization: Bearer, or of x-api-key; "" if none, "?" if it is longer or no key */
 };
 
 /*

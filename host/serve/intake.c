@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/serve/intake.h"
 #include "host/base/memory.h"
+#include "host/serve/request_grammar.h"
+#include "host/serve/request_tools.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -24,6 +26,23 @@ struct intake {
 
 /* ---- the work ---- */
 
+/* Templates want the arguments of earlier calls as objects, but some as text: those refuse an object. */
+static int make_chat_prompt(struct intake_job *job, struct error *err)
+{
+    struct completion_request *request = &job->request;
+    struct error again = {0};
+    const struct chat *chat = job->model->chat;
+    int status =
+        chat_prompt(chat, request->messages, request->n_messages, request->template_variables, &job->prompt, err);
+    if (status != ERROR_BAD_ARGUMENT || !request->read_messages) return status;
+    request_keep_arguments(request);
+    if (chat_prompt(chat, request->messages, request->n_messages, request->template_variables, &job->prompt, &again) <
+        0)
+        return status;
+    *err = again;
+    return 0;
+}
+
 static int make_prompt(struct intake_job *job)
 {
     const struct serving_model *model = job->model;
@@ -32,9 +51,11 @@ static int make_prompt(struct intake_job *job)
     int status = 0;
     if (request->kind == REQUEST_CHAT && model->chat_status < 0)
         return api_error_set(&job->error, 400, "unsupported_model", "messages", "%s", model->chat_error.text);
+    if (request->tools && !chat_knows_tools(model->chat))
+        return api_error_set(&job->error, 400, "unsupported_parameter", "tools",
+                             "Unsupported parameter: 'tools': this model's chat template has no place for tools.");
     if (request->kind == REQUEST_CHAT) {
-        status = chat_prompt(model->chat, request->messages, request->n_messages, request->template_variables,
-                             &job->prompt, &err);
+        status = make_chat_prompt(job, &err);
     } else if (request->prompt) {
         status =
             tokenize(model->tokenizer, request->prompt, request->prompt_length, TOKENIZE_PROMPT, &job->prompt, &err);
@@ -66,18 +87,46 @@ static int check_model(struct intake_job *job)
                          "The model '%.100s' does not exist. This server serves '%.100s'.", model, job->model_name);
 }
 
+/* The text of the prompt's tokens: what the model reads, BOS and control tokens by their names. */
+static int make_text(struct intake_job *job)
+{
+    struct error err = {0};
+    const int status = detokenize_bytes(job->model->tokenizer, job->prompt.ids, job->prompt.count, &job->text, &err);
+    return status < 0 ? api_error_of(&err, &job->error) : 0;
+}
+
+static void take_shorter_timeout(struct intake_job *job)
+{
+    float *timeout = &job->request.timeout_seconds;
+    if (job->timeout_seconds > 0 && (*timeout <= 0 || job->timeout_seconds < *timeout)) *timeout = job->timeout_seconds;
+}
+
 void intake_run(struct intake_job *job, const char *body, size_t length)
 {
-    job->status = completion_request_parse(job->kind, body, length, &job->request, &job->error);
+    const enum intake_purpose purpose = job->purpose;
+    job->status = purpose == INTAKE_DETOKENIZE
+                      ? token_request_parse(body, length, &job->request, &job->error)
+                      : completion_request_parse(job->kind, body, length, &job->request, &job->error);
+    if (job->status == 0) take_shorter_timeout(job);
     if (job->status == 0) job->status = check_model(job);
     if (job->status == 0) job->status = make_prompt(job);
-    if (job->status == 0) job->status = check_prompt(job);
+    if (job->status == 0 && purpose == INTAKE_COMPLETE) job->status = check_prompt(job);
+    if (job->status == 0 && purpose == INTAKE_COMPLETE)
+        job->status = request_open_grammar(&job->request, job->model->engine, &job->error);
+    if (job->status == 0 && (purpose == INTAKE_RENDER || purpose == INTAKE_DETOKENIZE)) job->status = make_text(job);
+}
+
+bool intake_is_work(const char *body, size_t length)
+{
+    return length > INTAKE_SMALL_BODY || memmem(body, length, "guided_", 7) ||
+           memmem(body, length, "response_format", 15) || memmem(body, length, "grammar", 7);
 }
 
 void intake_job_clear(struct intake_job *job)
 {
     completion_request_free(&job->request);
     token_list_free(&job->prompt);
+    text_free(&job->text);
     free(job->body);
     job->body = NULL;
 }
@@ -133,6 +182,7 @@ int intake_open(struct outbox *outbox, struct intake **out, struct error *err)
     pthread_cond_init(&intake->changed, NULL);
     sigset_t all, before;
     sigfillset(&all);
+    sigdelset(&all, SIGBUS);                   /* a thread's own: host/base/map_guard.h */
     pthread_sigmask(SIG_BLOCK, &all, &before); /* signals are the loop's */
     int failed = pthread_create(&intake->thread, NULL, run, intake);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

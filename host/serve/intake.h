@@ -11,18 +11,31 @@
 #include "host/serve/request.h"
 #include "host/serve/serving.h"
 
+/* Whether the body may take more than a moment: it is large, or has a grammar to compile. */
+bool intake_is_work(const char *body, size_t length);
+
 #define INTAKE_SMALL_BODY 16384 /* bytes, about 2 ms of work */
 
+enum intake_purpose {
+    INTAKE_COMPLETE,
+    INTAKE_TOKENIZE,   /* what would be completed, of any length: prompt */
+    INTAKE_RENDER,     /* and as text */
+    INTAKE_DETOKENIZE, /* tokens as text */
+};
+
 struct intake_job {
+    enum intake_purpose purpose;
     enum request_kind kind;
     const struct serving_model *model; /* borrowed */
     const char *model_name;            /* borrowed; a request for another is refused */
+    float timeout_seconds;             /* that the request's head asks for; 0: none */
     void *owner;                       /* the submitter's */
 
     /* The result: status 0 with request and prompt, or -1 with error. */
     int status;
     struct completion_request request;
     struct token_list prompt;
+    struct text text; /* of INTAKE_RENDER and INTAKE_DETOKENIZE */
     struct api_error error;
 
     char *body; /* a large one's copy, until it is done */

@@ -3,9 +3,13 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 union address {
@@ -53,6 +57,8 @@ void listener_format(const struct sockaddr *address, char *out, size_t size)
         memcpy(&copy.v6, address, sizeof copy.v6);
         inet_ntop(AF_INET6, &copy.v6.sin6_addr, text, sizeof text);
         snprintf(out, size, "[%s]:%u", text, ntohs(copy.v6.sin6_port));
+    } else if (address->sa_family == AF_UNIX) {
+        snprintf(out, size, "unix");
     }
 }
 
@@ -74,19 +80,103 @@ static const char *advice(int reason)
     }
 }
 
-int listener_open(const char *host, uint16_t port, bool any_address, int *fd, char *url, size_t url_size,
+/* True for a socket at which nobody listens any more. A file that is none refuses connections too. */
+static bool is_left_over(const struct sockaddr_un *address)
+{
+    struct stat info;
+    if (lstat(address->sun_path, &info) < 0 || !S_ISSOCK(info.st_mode)) return false;
+    int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool refused =
+        sock >= 0 && connect(sock, (const struct sockaddr *)address, sizeof *address) < 0 && errno == ECONNREFUSED;
+    if (sock >= 0) close(sock);
+    return refused;
+}
+
+static int open_unix(const char *path, int *fd, struct error *err)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (path[0] == '\0' || strlen(path) >= sizeof address.sun_path)
+        return error_set(err, ERROR_BAD_ARGUMENT, "--host unix:%.200s: a path of 1 to %zu bytes expected", path,
+                         sizeof address.sun_path - 1);
+    memcpy(address.sun_path, path, strlen(path));
+    int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int failed = sock < 0 ? -1 : bind(sock, (const struct sockaddr *)&address, sizeof address);
+    if (failed && sock >= 0 && errno == EADDRINUSE && is_left_over(&address) && unlink(path) == 0)
+        failed = bind(sock, (const struct sockaddr *)&address, sizeof address);
+    /* Nobody can connect before listen, so the mode is right before anybody can come. */
+    if (!failed) failed = chmod(path, 0660) < 0 || listen(sock, SOMAXCONN) < 0;
+    if (failed) {
+        int reason = errno;
+        if (sock >= 0) close(sock);
+        return error_set(
+            err, reason == EADDRINUSE ? ERROR_BUSY : ERROR_IO, "cannot listen on unix:%s: %s%s", path, strerror(reason),
+            reason == EADDRINUSE ? " (a server listens there, or it is no socket: choose another path)" : "");
+    }
+    *fd = sock;
+    return 0;
+}
+
+/* A variable as a number; -1 if it is not there or none. */
+static long environment_number(const char *name)
+{
+    const char *text = getenv(name);
+    char *end;
+    if (!text || *text < '0' || *text > '9') return -1;
+    errno = 0;
+    const long number = strtol(text, &end, 10);
+    return errno || *end ? -1 : number;
+}
+
+int listener_inherit(struct listening *out, struct error *err)
+{
+    enum { FIRST = 3 }; /* SD_LISTEN_FDS_START */
+    *out = (struct listening){.fd = -1};
+    if (environment_number("LISTEN_PID") != getpid()) return 0;
+    const long count = environment_number("LISTEN_FDS");
+    unsetenv("LISTEN_PID"); /* not for the programs that this one may start */
+    unsetenv("LISTEN_FDS");
+    unsetenv("LISTEN_FDNAMES");
+    if (count != 1)
+        return error_set(err, ERROR_BAD_ARGUMENT,
+                         "LISTEN_FDS: one socket expected (a socket unit with one ListenStream=)");
+    union address address = {0};
+    socklen_t length = sizeof address, size = sizeof(int);
+    int type = 0, listens = 0;
+    if (getsockopt(FIRST, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_STREAM ||
+        getsockopt(FIRST, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 || !listens ||
+        getsockname(FIRST, &address.any, &length) < 0 || fcntl(FIRST, F_SETFL, O_NONBLOCK) < 0)
+        return error_set(err, ERROR_BAD_ARGUMENT, "LISTEN_FDS: descriptor %d is not a listening stream socket", FIRST);
+    char name[80];
+    listener_format(&address.any, name, sizeof name);
+    snprintf(out->url, sizeof out->url, "%s (inherited)", name);
+    out->fd = FIRST;
+    return 1;
+}
+
+int listener_open(const char *host, uint16_t port, bool any_address, const char *scheme, struct listening *out,
                   struct error *err)
 {
+    static const char unix_prefix[] = "unix:";
     union address address;
     socklen_t length;
     char name[80];
+    *out = (struct listening){.fd = -1};
+    if (strncmp(host, unix_prefix, sizeof unix_prefix - 1) == 0) {
+        snprintf(out->url, sizeof out->url, "%s", host);
+        int status = open_unix(host + sizeof unix_prefix - 1, &out->fd, err);
+        if (status == 0) out->path = host + sizeof unix_prefix - 1;
+        return status;
+    }
     if (!parse_host(host, port, &address, &length))
-        return error_set(err, ERROR_BAD_ARGUMENT, "--host %.100s: an IPv4 or IPv6 address or localhost expected", host);
-    if (!any_address && !is_loopback(&address))
         return error_set(err, ERROR_BAD_ARGUMENT,
-                         "--host %s: other machines could reach this address, and this server asks nobody for a key "
-                         "(serve on 127.0.0.1, or add --insecure-no-keys if the network is trusted)",
-                         host);
+                         "--host %.100s: an IPv4 or IPv6 address, localhost or unix:PATH expected", host);
+    if (!any_address && !is_loopback(&address))
+        return error_set(
+            err, ERROR_BAD_ARGUMENT,
+            "--host %s: other machines could reach this address, and this server asks nobody for a key "
+            "(give it --keys FILE, see sluice keys --help; or serve on 127.0.0.1; or add --insecure-no-keys if "
+            "the network is trusted)",
+            host);
     listener_format(&address.any, name, sizeof name);
     int sock = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (sock < 0 || bind_and_listen(sock, &address, length) < 0) {
@@ -97,7 +187,7 @@ int listener_open(const char *host, uint16_t port, bool any_address, int *fd, ch
     }
     length = sizeof address;
     if (getsockname(sock, &address.any, &length) == 0) listener_format(&address.any, name, sizeof name);
-    snprintf(url, url_size, "http://%s", name);
-    *fd = sock;
+    snprintf(out->url, sizeof out->url, "%s://%s", scheme, name);
+    out->fd = sock;
     return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/serve/outbox.h"
 #include "host/base/memory.h"
+#include "host/serve/answer.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -71,6 +72,15 @@ void outbox_text(void *context, const char *bytes, size_t length)
     if (wake) outbox_wake(outbox);
 }
 
+void outbox_logprobs(void *context, uint32_t token, float logprob, const struct sampler_logprobs *others)
+{
+    struct choice *choice = context;
+    struct outbox *outbox = choice->outbox;
+    pthread_mutex_lock(&outbox->lock);
+    answer_put_logprobs(choice->tokenizer, token, logprob, others, &choice->post.logprobs);
+    pthread_mutex_unlock(&outbox->lock); /* the token's text, or the end, wakes the loop */
+}
+
 void outbox_end(void *context, enum finish_reason reason, const struct engine_usage *usage, const struct error *err)
 {
     struct choice *choice = context;
@@ -103,10 +113,11 @@ struct choice *outbox_take(struct outbox *outbox)
         if (!outbox->first) outbox->last = &outbox->first;
         choice->listed = false;
         /* The two texts change places, so that neither thread allocates once they are large enough. */
-        struct json_out empty = choice->taken.text;
+        struct json_out empty = choice->taken.text, none = choice->taken.logprobs;
         json_out_clear(&empty);
+        json_out_clear(&none);
         choice->taken = choice->post;
-        choice->post = (struct post){.text = empty};
+        choice->post = (struct post){.text = empty, .logprobs = none};
     }
     pthread_mutex_unlock(&outbox->lock);
     return choice;
@@ -116,4 +127,6 @@ void choice_release(struct choice *choice)
 {
     json_out_free(&choice->post.text);
     json_out_free(&choice->taken.text);
+    json_out_free(&choice->post.logprobs);
+    json_out_free(&choice->taken.logprobs);
 }

@@ -12,7 +12,8 @@
 
 /* What came for a choice since the loop looked last. */
 struct post {
-    struct json_out text; /* bytes as they are; failed: no memory, text is missing */
+    struct json_out text;     /* bytes as they are; failed: no memory, text is missing */
+    struct json_out logprobs; /* JSON of the tokens' probabilities (answer_put_logprobs), with commas between */
     bool ended;
     enum finish_reason reason;
     struct engine_usage usage;
@@ -21,11 +22,12 @@ struct post {
 
 struct choice {
     struct outbox *outbox;
-    void *owner;               /* the loop's */
-    uint32_t index;            /* the loop's */
-    struct completion *handle; /* the loop's */
-    struct post taken;         /* the loop's, after outbox_take */
-    struct post post;          /* under the outbox's lock, as is all below */
+    void *owner;                       /* the loop's */
+    uint32_t index;                    /* the loop's */
+    struct completion *handle;         /* the loop's */
+    const struct tokenizer *tokenizer; /* set before the completion starts */
+    struct post taken;                 /* the loop's, after outbox_take */
+    struct post post;                  /* under the outbox's lock, as is all below */
     bool listed;
     struct choice *next;
 };
@@ -38,6 +40,7 @@ int outbox_fd(const struct outbox *outbox); /* readable when there is post, or a
 
 /* Any thread. context is a struct choice: these are the completion's callbacks. */
 void outbox_text(void *context, const char *bytes, size_t length);
+void outbox_logprobs(void *context, uint32_t token, float logprob, const struct sampler_logprobs *others);
 void outbox_end(void *context, enum finish_reason reason, const struct engine_usage *usage, const struct error *err);
 void outbox_wake(struct outbox *outbox);
 

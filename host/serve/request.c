@@ -2,26 +2,12 @@
 #include "host/serve/request.h"
 #include "host/base/memory.h"
 #include "host/serve/request_fields.h"
+#include "host/serve/request_grammar.h"
 #include "host/serve/request_prompt.h"
+#include "host/serve/request_sampling.h"
+#include "host/serve/request_tools.h"
 
 #include <string.h>
-
-static int parse_sampling(const json_t *root, struct completion_request *out, struct api_error *error)
-{
-    struct sampling *sampling = &out->sampling;
-    int64_t top_k = 0, seed = 0;
-    *sampling = (struct sampling){.temperature = 1, .top_p = 1};
-    if (field_number(root, "temperature", 0, 2, false, &sampling->temperature, error) < 0) return -1;
-    if (field_number(root, "top_p", 0, 1, true, &sampling->top_p, error) < 0) return -1;
-    if (field_number(root, "min_p", 0, 1, false, &sampling->min_p, error) < 0) return -1;
-    if (field_integer(root, "top_k", -1, UINT32_MAX, &top_k, error) < 0) return -1; /* -1 as vLLM has it: no limit */
-    sampling->top_k = top_k > 0 ? (uint32_t)top_k : 0;
-    int given = field_integer(root, "seed", INT64_MIN, INT64_MAX, &seed, error);
-    if (given < 0) return -1;
-    out->has_seed = given > 0;
-    sampling->seed = (uint64_t)seed;
-    return 0;
-}
 
 static int parse_limits(const json_t *root, struct completion_request *out, struct api_error *error)
 {
@@ -98,15 +84,7 @@ struct refusal {
     const char *name, *what;
 };
 
-static const struct refusal refused_everywhere[] = {
-    {"logit_bias", "biasing single tokens"},
-    {"presence_penalty", "a penalty other than 0"},
-    {"frequency_penalty", "a penalty other than 0"},
-};
 static const struct refusal refused_in_chat[] = {
-    {"logprobs", "returning log probabilities"},
-    {"top_logprobs", "returning log probabilities"},
-    {"tools", "calling tools"},
     {"functions", "calling functions"},
     {"audio", "audio"},
 };
@@ -128,19 +106,6 @@ static int refuse_each(const json_t *root, const struct refusal *list, size_t co
 static int refuse_in_chat(const json_t *root, struct api_error *error)
 {
     if (REFUSE_EACH(root, refused_in_chat, error) < 0) return -1;
-    const json_t *format = json_object_get(root, "response_format");
-    if (format && !json_is_null(format)) {
-        const char *type = NULL;
-        if (!json_is_object(format)) return field_wrong_type("response_format", "an object", format, error);
-        int given = field_text(format, "type", &type, error);
-        if (given < 0) return -1;
-        if (given == 0 || strcmp(type, "text") != 0)
-            return field_unsupported("response_format", "a format other than text", error);
-    }
-    const json_t *choice = json_object_get(root, "tool_choice");
-    const char *text = json_string_value(choice);
-    bool harmless = !choice || json_is_null(choice) || (text && (!strcmp(text, "none") || !strcmp(text, "auto")));
-    if (!harmless) return field_unsupported("tool_choice", "calling tools", error);
     const json_t *modalities = json_object_get(root, "modalities"), *item;
     size_t i;
     json_array_foreach(modalities, i, item)
@@ -162,20 +127,22 @@ static int refuse_in_completions(const json_t *root, struct api_error *error)
     return best_of > 1 ? field_unsupported("best_of", "choosing the best of several", error) : 0;
 }
 
+static int parse_timeout(const json_t *root, struct completion_request *out, struct api_error *error)
+{
+    return field_number(root, "timeout", 0, REQUEST_MAX_TIMEOUT, true, &out->timeout_seconds, error);
+}
+
 static int parse_fields(struct completion_request *out, struct api_error *error)
 {
     const json_t *root = out->root;
     bool chat = out->kind == REQUEST_CHAT;
     if (field_text(root, "model", &out->model, error) < 0) return -1;
     if ((chat ? refuse_in_chat(root, error) : refuse_in_completions(root, error)) < 0) return -1;
-    if (REFUSE_EACH(root, refused_everywhere, error) < 0) return -1;
-    if (parse_sampling(root, out, error) < 0 || parse_limits(root, out, error) < 0) return -1;
+    if (request_parse_sampling(root, out, error) < 0 || request_parse_grammar(root, out, error) < 0) return -1;
+    if (parse_limits(root, out, error) < 0 || parse_timeout(root, out, error) < 0) return -1;
     if (parse_stop(root, out, error) < 0 || parse_stream(root, out, error) < 0) return -1;
     if (!chat) return request_parse_prompt(root, out, error);
-    const json_t *variables = json_object_get(root, "chat_template_kwargs");
-    if (variables && !json_is_null(variables) && !json_is_object(variables))
-        return field_wrong_type("chat_template_kwargs", "an object", variables, error);
-    if (json_is_object(variables)) out->template_variables = variables;
+    if (request_parse_tools(root, out, error) < 0) return -1;
     return request_parse_messages(root, out, error);
 }
 
@@ -185,11 +152,24 @@ int completion_request_parse(enum request_kind kind, const char *body, size_t le
     *out = (struct completion_request){.kind = kind};
     out->root = request_json(body, length, error);
     if (!out->root) return -1;
+    if (kind == REQUEST_EITHER) out->kind = json_object_get(out->root, "messages") ? REQUEST_CHAT : REQUEST_COMPLETION;
     if (parse_fields(out, error) < 0) {
         completion_request_free(out);
         return -1;
     }
     return 0;
+}
+
+int token_request_parse(const char *body, size_t length, struct completion_request *out, struct api_error *error)
+{
+    *out = (struct completion_request){.kind = REQUEST_COMPLETION};
+    out->root = request_json(body, length, error);
+    if (!out->root) return -1;
+    if (field_text(out->root, "model", &out->model, error) >= 0 &&
+        request_parse_tokens(out->root, "tokens", out, error) == 0)
+        return 0;
+    completion_request_free(out);
+    return -1;
 }
 
 void completion_request_free(struct completion_request *request)
@@ -198,6 +178,11 @@ void completion_request_free(struct completion_request *request)
     free(request->joined);
     free(request->messages);
     free(request->prompt_tokens);
+    json_decref(request->template_variables);
+    json_decref(request->read_messages);
+    free((void *)(uintptr_t)request->sampling.biases);
+    free(request->grammar_text);
+    grammar_release(request->grammar);
     json_decref(request->root);
     *request = (struct completion_request){0};
 }

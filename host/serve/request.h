@@ -16,9 +16,21 @@
 #define REQUEST_MAX_DEPTH 64  /* of nested arrays and objects */
 #define REQUEST_MAX_CHOICES 8 /* `n` */
 #define REQUEST_MAX_MESSAGES 4096
+#define REQUEST_MAX_BREAKERS 32   /* dry_sequence_breakers */
+#define REQUEST_MAX_TIMEOUT 86400 /* seconds */
 #define COMPLETIONS_MAX_TOKENS 16 /* OpenAI's default of max_tokens for /v1/completions */
 
+enum tool_choice {
+    TOOL_CHOICE_NONE,
+    TOOL_CHOICE_AUTO,
+    TOOL_CHOICE_REQUIRED, /* this and the next need an answer that is held to a grammar */
+    TOOL_CHOICE_NAMED,
+};
+
 enum request_kind { REQUEST_COMPLETION, REQUEST_CHAT };
+
+/* A chat if the body has messages, else a completion: for endpoints that take either. */
+#define REQUEST_EITHER ((enum request_kind) - 1)
 
 /* The field that the prompt comes from. */
 static inline const char *request_prompt_field(enum request_kind kind)
@@ -32,14 +44,22 @@ struct completion_request {
     /* chat */
     struct chat_message *messages;
     size_t n_messages;
-    const json_t *template_variables; /* chat_template_kwargs, or NULL; borrowed from root */
+    json_t *template_variables; /* owned: chat_template_kwargs, tools and what else is the template's */
+    const json_t *tools;        /* what the model may call, or NULL; borrowed from root */
+    enum tool_choice tool_choice;
+    const char *tool_name; /* of TOOL_CHOICE_NAMED; borrowed from root */
+    bool one_call;         /* parallel_tool_calls is false */
+    json_t *read_messages; /* owned: the messages with the arguments of calls as objects; NULL: there are no calls */
     /* completion: a text, or tokens */
     const char *prompt;
     size_t prompt_length;
     uint32_t *prompt_tokens; /* NULL if the prompt is a text */
     size_t n_prompt_tokens;
 
-    struct sampling sampling;
+    struct sampling sampling; /* its biases are owned */
+    const char *dry_breakers[REQUEST_MAX_BREAKERS];
+    size_t n_dry_breakers;
+    bool has_dry_breakers;
     bool has_seed;       /* else sampling.seed is 0 and the server draws one */
     uint32_t max_tokens; /* UINT32_MAX: up to the context */
     bool ignore_eos;
@@ -47,6 +67,16 @@ struct completion_request {
     size_t n_stops;
     uint32_t n_choices;
     bool stream, include_usage;
+    bool logprobs; /* of each token, and of so many others */
+    uint32_t n_top_logprobs;
+
+    /* What the answer must match (response_format, guided_*): the field it is of (NULL: anything), and the text for
+       engine_grammar, owned. */
+    const char *grammar_field;
+    enum grammar_kind grammar_kind;
+    char *grammar_text;
+    struct grammar *grammar; /* owned; of the text, after request_open_grammar */
+    float timeout_seconds;   /* from the start to the last token; 0: none */
 
     json_t *root;  /* owned; the texts above are borrowed from it */
     char **joined; /* owned: contents made of several parts, n_messages of them or NULL */
@@ -58,6 +88,10 @@ struct completion_request {
  */
 int completion_request_parse(enum request_kind kind, const char *body, size_t length, struct completion_request *out,
                              struct api_error *error);
+
+/* The same for a body that has nothing but `tokens`, an array of token ids: they become out->prompt_tokens. */
+int token_request_parse(const char *body, size_t length, struct completion_request *out, struct api_error *error);
+
 void completion_request_free(struct completion_request *request);
 
 /* The body as a JSON object (json_decref), or NULL with *error filled: syntax, depth, duplicate keys, bad UTF-8, NUL. */

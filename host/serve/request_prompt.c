@@ -2,6 +2,7 @@
 #include "host/serve/request_prompt.h"
 #include "host/base/memory.h"
 #include "host/serve/request_fields.h"
+#include "host/serve/request_tools.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -85,11 +86,11 @@ static int join_parts(const json_t *parts, char **joined, size_t *joined_length,
     return 0;
 }
 
-static int parse_content(const json_t *message, struct chat_message *out, char **joined, struct api_error *error)
+static int parse_content(const json_t *message, bool has_calls, struct chat_message *out, char **joined,
+                         struct api_error *error)
 {
     const json_t *content = json_object_get(message, "content");
-    const json_t *calls = json_object_get(message, "tool_calls");
-    if (json_array_size(calls) > 0) return field_unsupported("tool_calls", "calling tools", error);
+    if (has_calls && (!content || json_is_null(content))) return 0;
     if (!content || json_is_null(content))
         return api_error_set(error, 400, "missing_required_parameter", "content", "A message has no 'content'.");
     if (json_is_string(content)) {
@@ -107,6 +108,7 @@ int request_parse_messages(const json_t *root, struct completion_request *out, s
 {
     const json_t *messages = json_object_get(root, "messages"), *message;
     size_t i, count = json_array_size(messages);
+    bool any_calls = false;
     if (!messages)
         return api_error_set(error, 400, "missing_required_parameter", "messages",
                              "Missing required parameter: 'messages'.");
@@ -129,12 +131,16 @@ int request_parse_messages(const json_t *root, struct completion_request *out, s
         }
         out->messages[i].json = message;
         if (parse_role(message, &out->messages[i], error) < 0) return blame_message(error, i);
-        if (parse_content(message, &out->messages[i], &out->joined[i], error) < 0) return blame_message(error, i);
+        bool has_calls = false;
+        if (request_check_tool_message(message, &has_calls, error) < 0 ||
+            parse_content(message, has_calls, &out->messages[i], &out->joined[i], error) < 0)
+            return blame_message(error, i);
+        any_calls = any_calls || has_calls;
     }
-    return 0;
+    return any_calls && request_read_arguments(messages, out) < 0 ? no_memory(error) : 0;
 }
 
-static int parse_tokens(const json_t *tokens, struct completion_request *out, struct api_error *error)
+static int parse_tokens(const char *name, const json_t *tokens, struct completion_request *out, struct api_error *error)
 {
     const json_t *token;
     size_t i;
@@ -143,14 +149,23 @@ static int parse_tokens(const json_t *tokens, struct completion_request *out, st
     out->n_prompt_tokens = json_array_size(tokens);
     json_array_foreach(tokens, i, token)
     {
-        if (!json_is_integer(token)) return field_wrong_type("prompt", "an array of token ids", token, error);
+        if (!json_is_integer(token)) return field_wrong_type(name, "an array of token ids", token, error);
         json_int_t id = json_integer_value(token);
         if (id < 0 || id > UINT32_MAX)
-            return api_error_set(error, 400, "invalid_value", "prompt", "Invalid 'prompt': %lld is no token id.",
+            return api_error_set(error, 400, "invalid_value", name, "Invalid '%s': %lld is no token id.", name,
                                  (long long)id);
         out->prompt_tokens[i] = (uint32_t)id;
     }
     return 0;
+}
+
+int request_parse_tokens(const json_t *root, const char *name, struct completion_request *out, struct api_error *error)
+{
+    const json_t *tokens = json_object_get(root, name);
+    if (!tokens)
+        return api_error_set(error, 400, "missing_required_parameter", name, "Missing required parameter: '%s'.", name);
+    if (!json_is_array(tokens)) return field_wrong_type(name, "an array of token ids", tokens, error);
+    return parse_tokens(name, tokens, out, error);
 }
 
 int request_parse_prompt(const json_t *root, struct completion_request *out, struct api_error *error)
@@ -162,11 +177,11 @@ int request_parse_prompt(const json_t *root, struct completion_request *out, str
     if (json_is_array(prompt)) {
         const json_t *first = json_array_get(prompt, 0);
         if (!first) return api_error_set(error, 400, "empty_array", "prompt", "Invalid 'prompt': the array is empty.");
-        if (json_is_integer(first)) return parse_tokens(prompt, out, error);
+        if (json_is_integer(first)) return parse_tokens("prompt", prompt, out, error);
         if (json_array_size(prompt) > 1)
             return field_unsupported("prompt", "an array of several prompts (send a request for each)", error);
         if (json_is_array(first)) {
-            if (json_array_size(first) > 0) return parse_tokens(first, out, error);
+            if (json_array_size(first) > 0) return parse_tokens("prompt", first, out, error);
             return api_error_set(error, 400, "empty_array", "prompt", "Invalid 'prompt': the array is empty.");
         }
         prompt = first;

@@ -20,15 +20,16 @@ struct exchange {
 struct route {
     const char *path; /* one that ends with '/' takes everything below it */
     unsigned methods;
+    bool needs_key; /* where the server asks for keys */
     void (*answer)(struct exchange *exchange);
 };
 
-static void reply_json(const struct exchange *exchange, int status, const struct json_out *out)
+void server_reply_json(struct connection *connection, int status, const struct json_out *out)
 {
-    connection_reply(exchange->connection, &(struct http_answer){.status = status,
-                                                                 .content_type = "application/json",
-                                                                 .body = out->bytes,
-                                                                 .length = out->failed ? 0 : out->length});
+    connection_reply(connection, &(struct http_answer){.status = status,
+                                                       .content_type = "application/json",
+                                                       .body = out->bytes,
+                                                       .length = out->failed ? 0 : out->length});
 }
 
 void server_reply_error(struct connection *connection, const struct api_error *error)
@@ -47,7 +48,7 @@ static void answer_health(struct exchange *exchange)
 {
     struct json_out out = {0};
     json_out_text(&out, "{\"status\":\"ok\"}");
-    reply_json(exchange, 200, &out);
+    server_reply_json(exchange->connection, 200, &out);
     json_out_free(&out);
 }
 
@@ -73,7 +74,7 @@ static void answer_ready(struct exchange *exchange)
     } else {
         json_out_format(&out, "{\"status\":\"%s\"}", server->failed ? "failed" : "draining");
     }
-    reply_json(exchange, status, &out);
+    server_reply_json(exchange->connection, status, &out);
     json_out_free(&out);
 }
 
@@ -90,7 +91,7 @@ static void answer_models(struct exchange *exchange)
     json_out_text(&out, "{\"object\":\"list\",\"data\":[");
     put_model(exchange->server, &out);
     json_out_text(&out, "]}");
-    reply_json(exchange, 200, &out);
+    server_reply_json(exchange->connection, 200, &out);
     json_out_free(&out);
 }
 
@@ -113,29 +114,43 @@ static void answer_model(struct exchange *exchange)
     }
     struct json_out out = {0};
     put_model(exchange->server, &out);
-    reply_json(exchange, 200, &out);
+    server_reply_json(exchange->connection, 200, &out);
     json_out_free(&out);
 }
 
-static void answer_chat_completions(struct exchange *exchange)
+static void take_prompt(struct exchange *exchange, enum intake_purpose purpose, enum request_kind kind)
 {
-    server_complete(exchange->server, exchange->connection, exchange->request, REQUEST_CHAT, exchange->body,
-                    exchange->length);
+    server_take_prompt(exchange->server, exchange->connection, exchange->request, purpose, kind, exchange->body,
+                       exchange->length);
 }
 
+static void answer_chat_completions(struct exchange *exchange) { take_prompt(exchange, INTAKE_COMPLETE, REQUEST_CHAT); }
 static void answer_completions(struct exchange *exchange)
 {
-    server_complete(exchange->server, exchange->connection, exchange->request, REQUEST_COMPLETION, exchange->body,
-                    exchange->length);
+    take_prompt(exchange, INTAKE_COMPLETE, REQUEST_COMPLETION);
+}
+static void answer_tokenize(struct exchange *exchange) { take_prompt(exchange, INTAKE_TOKENIZE, REQUEST_EITHER); }
+static void answer_apply_template(struct exchange *exchange) { take_prompt(exchange, INTAKE_RENDER, REQUEST_CHAT); }
+static void answer_detokenize(struct exchange *exchange)
+{
+    take_prompt(exchange, INTAKE_DETOKENIZE, REQUEST_COMPLETION);
 }
 
+static void answer_metrics(struct exchange *exchange) { server_answer_metrics(exchange->server, exchange->connection); }
+static void answer_cards(struct exchange *exchange) { server_answer_cards(exchange->server, exchange->connection); }
+
 static const struct route routes[] = {
-    {"/v1/chat/completions", POST, answer_chat_completions},
-    {"/v1/completions", POST, answer_completions},
-    {"/v1/models", GET, answer_models},
-    {"/v1/models/", GET, answer_model},
-    {"/health", GET, answer_health},
-    {"/ready", GET, answer_ready},
+    {"/v1/chat/completions", POST, true, answer_chat_completions},
+    {"/v1/completions", POST, true, answer_completions},
+    {"/v1/models", GET, true, answer_models},
+    {"/v1/models/", GET, true, answer_model},
+    {"/v1/cards", GET, true, answer_cards},
+    {"/tokenize", POST, true, answer_tokenize},
+    {"/detokenize", POST, true, answer_detokenize},
+    {"/apply-template", POST, true, answer_apply_template},
+    {"/metrics", GET, true, answer_metrics},
+    {"/health", GET, false, answer_health},
+    {"/ready", GET, false, answer_ready},
 };
 
 static const struct route *find_route(struct exchange *exchange)
@@ -180,16 +195,18 @@ void server_answer(void *context, struct connection *connection, const struct ht
     struct exchange exchange = {context, connection, request, body, length, NULL};
     const struct route *route = find_route(&exchange);
     bool options = strcmp(request->method, "OPTIONS") == 0;
+    struct api_error error;
     const char *allow = !route || route->methods == GET ? "GET, HEAD, OPTIONS" : "POST, OPTIONS";
     if (options && (route || strcmp(request->path, "*") == 0)) {
         connection_reply(connection,
                          &(struct http_answer){.status = 204, .allow = route ? allow : "GET, HEAD, POST, OPTIONS"});
     } else if (!route) {
-        struct api_error error;
         api_error_set(&error, 404, "unknown_url", NULL, "Unknown request URL: %s %s.", request->method, request->path);
         server_reply_error(connection, &error);
     } else if (!(method_bit(request->method) & route->methods)) {
         refuse_method(&exchange, allow);
+    } else if (route->needs_key && key_gate_check(exchange.server->keys, request, &error) < 0) {
+        server_reply_error(connection, &error);
     } else {
         route->answer(&exchange);
     }

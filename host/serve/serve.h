@@ -7,6 +7,7 @@
 #define SLUICE_SERVE_SERVE_H
 
 #include "host/base/error.h"
+#include "host/serve/tls.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,16 +17,19 @@ struct serve_options {
     const char *model_path; /* NULL: the demo model */
     const char *host;       /* an IPv4 or IPv6 address, or "localhost" */
     uint16_t port;          /* 0: a free one */
+    const char *keys_path;  /* who may come in (key_file.h); NULL: nobody is asked for a key */
+    struct tls_files tls;   /* certificate NULL: plain HTTP */
     bool without_keys; /* allows an address that other machines can reach, though nobody has to prove who they are */
     size_t max_body;   /* bytes of a request's body */
 
     const char *card;                                    /* as card_open has it */
+    bool exact_formats;                                  /* refuse a matrix whose values the card rounds */
     unsigned threads;                                    /* 0: one per core */
     uint64_t card_memory_bytes;                          /* 0: the card's own choice */
     uint32_t context, max_sequences, chunk, queue_limit; /* as struct engine_options has them */
     unsigned kv_format;
-    uint32_t expert_slots; /* as struct model_load_options has them */
-    const char *expert_policy, *record_routing;
+    uint32_t expert_slots; /* as struct model_load_options has them, and the next three */
+    const char *expert_policy, *expert_guess, *record_routing;
     bool lookup;            /* as struct draft_load_options has them: */
     const char *draft_path; /* at most one of the two */
 
@@ -39,9 +43,9 @@ struct serve_options {
 #define SERVE_DEFAULT_MAX_BODY (4u << 20)
 
 /*
- * Serves until SIGTERM, SIGINT or SIGHUP (unless that is ignored). The first signal ends listening and lets what runs
- * finish; the second cancels it. Returns 0 after such an end. Errors: the model file, the address, loading, or an engine
- * that cannot go on.
+ * Serves until SIGTERM, SIGINT or SIGHUP (unless that is ignored; with TLS it reads the certificate again). The first
+ * signal ends listening and lets what runs finish; the second cancels it. Returns 0 after such an end. Errors: the model
+ * file, the address, keys or certificate, loading, or an engine that cannot go on.
  */
 int serve_run(const struct serve_options *options, struct error *err);
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The server's life: model, socket, engine thread, event loop, end. */
 #include "host/serve/server.h"
-#include "host/serve/listener.h"
 
 #include <errno.h>
 #include <event2/util.h>
@@ -40,7 +39,7 @@ static void announce_ready(const struct server *server)
     const struct serving_model *model = serving_model(server->serving);
     const struct engine_limits *limits = &model->limits;
     if (model->conversion->n_tensors)
-        notice(server, "%u matrices had no card format and became INT8 (relative error %.2g, worst %.2g in %s)",
+        notice(server, "%u matrices have no exact card format and were rounded (relative error %.2g, worst %.2g in %s)",
                model->conversion->n_tensors, model->conversion->relative_rms_error,
                model->conversion->worst_relative_rms_error, model->conversion->worst_name);
     notice(server,
@@ -63,13 +62,21 @@ static void engine_failed(struct server *server)
     generations_deliver(server->generations);
 }
 
+/* The name first, so that nobody finds a socket that answers no more. */
+static void stop_listening(struct server *server)
+{
+    if (server->listening.path) unlink(server->listening.path);
+    server->listening.path = NULL;
+    if (server->listener) evconnlistener_free(server->listener);
+    server->listener = NULL;
+}
+
 static void start_drain(struct server *server)
 {
     struct timeval period = {.tv_usec = 20000};
     if (server->draining) return;
     server->draining = true;
-    if (server->listener) evconnlistener_free(server->listener);
-    server->listener = NULL;
+    stop_listening(server);
     event_add(server->drain_timer, &period);
 }
 
@@ -108,10 +115,23 @@ static void on_drain_timer(evutil_socket_t fd, short what, void *context)
         event_base_loopbreak(server->base);
 }
 
+static void reload_certificate(const struct server *server)
+{
+    struct error err;
+    if (tls_reload(server->tls, &err) < 0)
+        notice(server, "SIGHUP: %s: the certificate stays as it was", err.text);
+    else
+        notice(server, "SIGHUP: certificate read again from %s", server->options->tls.certificate);
+}
+
 static void on_signal(evutil_socket_t number, short what, void *context)
 {
     struct server *server = context;
     (void)what;
+    if (number == SIGHUP && server->tls) {
+        reload_certificate(server);
+        return;
+    }
     if (server->draining) {
         notice(server, "cancelling what still runs");
         generations_cancel(server->generations);
@@ -131,7 +151,11 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     (void)listener;
     (void)length;
     listener_format(address, peer, sizeof peer);
-    connection_accept(server->connections, fd, peer, NULL); /* no memory: the client finds its connection closed */
+    SSL *session = server->tls ? tls_session(server->tls) : NULL;
+    if (server->tls && !session)
+        evutil_closesocket(fd);
+    else
+        connection_accept(server->connections, fd, session, peer, NULL); /* no memory: the client finds it closed */
 }
 
 /* Mostly no file descriptor is left: wait for some to be closed instead of trying in a circle. */
@@ -163,6 +187,8 @@ static void on_log(void *context, const char *line)
     server->options->access_log(server->options->hook_context, line);
 }
 
+static void keys_notice(void *context, const char *line) { notice(context, "%s", line); }
+
 /* ---- putting it together ---- */
 
 static int make_events(struct server *server, struct error *err)
@@ -180,23 +206,27 @@ static int make_events(struct server *server, struct error *err)
     if (event_add(server->outbox_ready, NULL) < 0 || event_add(server->on_term, NULL) < 0 ||
         event_add(server->on_int, NULL) < 0)
         return error_set(err, ERROR_IO, "cannot start the event loop");
-    /* The terminal closes: as SIGTERM, unless whoever started the server (nohup) had it ignored. */
+    /* The terminal closes: as SIGTERM, unless whoever started the server (nohup) had it ignored. With TLS: see on_signal. */
     struct sigaction hangup;
-    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN && event_add(server->on_hup, NULL) < 0)
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && (hangup.sa_handler != SIG_IGN || server->tls) &&
+        event_add(server->on_hup, NULL) < 0)
         return error_set(err, ERROR_IO, "cannot start the event loop");
     return 0;
 }
 
-static int listen_for_clients(struct server *server, char *url, size_t url_size, struct error *err)
+static int listen_for_clients(struct server *server, struct error *err)
 {
     const struct serve_options *options = server->options;
-    int fd;
-    int status = listener_open(options->host, options->port, options->without_keys, &fd, url, url_size, err);
+    int status = listener_inherit(&server->listening, err);
+    if (status == 0)
+        status = listener_open(options->host, options->port,
+                               options->without_keys || options->keys_path || options->tls.client_ca,
+                               server->tls ? "https" : "http", &server->listening, err);
     if (status < 0) return status;
-    server->listener =
-        evconnlistener_new(server->base, on_accept, server, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+    server->listener = evconnlistener_new(server->base, on_accept, server,
+                                          LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, server->listening.fd);
     if (!server->listener) {
-        close(fd);
+        close(server->listening.fd);
         return error_set(err, ERROR_NO_MEMORY, "no memory for the listener");
     }
     evconnlistener_set_error_cb(server->listener, on_accept_error);
@@ -208,21 +238,23 @@ static int server_open(struct server *server, struct error *err)
     const struct serve_options *options = server->options;
     const struct connection_hooks hooks = {server_answer, server_refuse, options->access_log ? on_log : NULL, server};
     struct connection_limits limits = default_limits;
-    char url[96];
     limits.max_body = options->max_body;
     int status = model_open(options->model_path, &server->model, err);
     if (status < 0) return status;
     server->model_name = model_name(server->model);
+    if (options->keys_path) status = key_gate_open(options->keys_path, keys_notice, server, &server->keys, err);
+    if (status == 0 && options->tls.certificate) status = tls_open(&options->tls, &server->tls, err);
+    if (status < 0) return status;
     server->base = event_base_new();
     if (!server->base) return error_set(err, ERROR_NO_MEMORY, "no memory for the event loop");
     if ((status = outbox_open(&server->outbox, err)) < 0) return status;
     if ((status = intake_open(server->outbox, &server->intake, err)) < 0) return status;
-    if ((status = generations_open(server->outbox, &server->generations, err)) < 0) return status;
+    if ((status = generations_open(server->base, server->outbox, &server->generations, err)) < 0) return status;
     if ((status = connection_set_open(server->base, &hooks, &limits, &server->connections, err)) < 0) return status;
-    if ((status = listen_for_clients(server, url, sizeof url, err)) < 0) return status;
+    if ((status = listen_for_clients(server, err)) < 0) return status;
     if ((status = make_events(server, err)) < 0) return status;
     if ((status = serving_open(server->model, options, wake_loop, server, &server->serving, err)) < 0) return status;
-    notice(server, "listening on %s (model %s, card %s)", url, server->model_name, options->card);
+    notice(server, "listening on %s (model %s, card %s)", server->listening.url, server->model_name, options->card);
     return 0;
 }
 
@@ -244,8 +276,10 @@ static void server_close(struct server *server)
     if (server->serving) serving_end_engine(server->serving);
     if (server->generations) generations_deliver(server->generations);
     generations_close(server->generations);
+    key_gate_close(server->keys);
+    tls_close(server->tls);
     serving_close(server->serving);
-    if (server->listener) evconnlistener_free(server->listener);
+    stop_listening(server);
     free_event(server->outbox_ready);
     free_event(server->on_term);
     free_event(server->on_int);

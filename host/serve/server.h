@@ -6,6 +6,8 @@
 #include "host/serve/connection.h"
 #include "host/serve/generation.h"
 #include "host/serve/intake.h"
+#include "host/serve/key_gate.h"
+#include "host/serve/listener.h"
 #include "host/serve/serving.h"
 
 #include <event2/event.h>
@@ -19,9 +21,12 @@ struct server {
 
     struct event_base *base;
     struct evconnlistener *listener; /* NULL once the server drains */
+    struct listening listening;      /* path NULL: none, or gone; the listener owns fd */
     struct event *outbox_ready, *on_term, *on_int, *on_hup, *drain_timer, *accept_timer;
 
     struct model *model;
+    struct tls *tls;       /* NULL: plain HTTP */
+    struct key_gate *keys; /* NULL: nobody is asked for one */
     struct outbox *outbox;
     struct intake *intake;
     unsigned n_in_intake; /* requests on their way through it */
@@ -43,10 +48,15 @@ void server_refuse(void *context, struct connection *connection, int status, con
 /* Starts what has come out of the intake. (completions.c) */
 void server_take_intake(struct server *server);
 
-/* Answers POST /v1/completions or /v1/chat/completions, now or later. (completions.c) */
-void server_complete(struct server *server, struct connection *connection, const struct http_request *request,
-                     enum request_kind kind, const char *body, size_t length);
+/* Answers a POST whose body is a prompt or tokens, now or later. (completions.c) */
+void server_take_prompt(struct server *server, struct connection *connection, const struct http_request *request,
+                        enum intake_purpose purpose, enum request_kind kind, const char *body, size_t length);
 
+/* Answers GET /metrics and GET /v1/cards. (status_answers.c) */
+void server_answer_metrics(const struct server *server, struct connection *connection);
+void server_answer_cards(const struct server *server, struct connection *connection);
+
+void server_reply_json(struct connection *connection, int status, const struct json_out *out);
 void server_reply_error(struct connection *connection, const struct api_error *error);
 
 #endif

@@ -53,8 +53,10 @@ static int load(struct serving *serving, struct error *err)
     const struct model_load_options how = {.progress = on_progress,
                                            .progress_context = serving,
                                            .threads = options->threads,
+                                           .exact_formats = options->exact_formats,
                                            .expert_slots = options->expert_slots,
                                            .expert_policy = options->expert_policy,
+                                           .expert_guess = options->expert_guess,
                                            .record_routing = options->record_routing};
     status = experts_load(serving->source, serving->card, &how, &serving->loaded, err);
     if (status < 0) return status;
@@ -73,6 +75,7 @@ static int load(struct serving *serving, struct error *err)
     engine_get_limits(model->engine, &model->limits);
     model->conversion = loaded_model_conversion(serving->loaded);
     (void)experts_describe(serving->loaded, model->residency);
+    card_describe(serving->card, &model->card);
     return 0;
 }
 
@@ -145,6 +148,7 @@ int serving_open(const struct model *model, const struct serve_options *options,
     serving->wake_context = context;
     sigset_t all, before;
     sigfillset(&all);
+    sigdelset(&all, SIGBUS);                   /* a thread's own: host/base/map_guard.h */
     pthread_sigmask(SIG_BLOCK, &all, &before); /* new threads, the card's too, leave signals to the loop */
     int status = start_thread(serving, err);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

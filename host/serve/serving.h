@@ -44,6 +44,7 @@ struct serving_model {
     struct chat *chat;
     struct error chat_error;
     const struct model_conversion *conversion;
+    struct card_info card;              /* once the weights are on it */
     char residency[EXPERTS_LINE_BYTES]; /* experts_describe; empty: experts do not stream */
     double load_seconds;
 };

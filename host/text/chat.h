@@ -7,6 +7,7 @@
 #ifndef SLUICE_TEXT_CHAT_H
 #define SLUICE_TEXT_CHAT_H
 
+#include "host/text/reply.h"
 #include "host/text/tokenizer.h"
 
 #include <jansson.h>
@@ -29,6 +30,13 @@ struct chat; /* a model's way to write conversations; immutable, may be used by 
 int chat_open(const struct gguf *file, const struct tokenizer *tokenizer, struct chat **out, struct error *err);
 void chat_close(struct chat *chat);             /* NULL is allowed */
 const char *chat_name(const struct chat *chat); /* "the model's template", "ChatML" or "Llama 3" */
+
+/* Whether the template has a place for tools; a built-in format has none. */
+bool chat_knows_tools(const struct chat *chat);
+
+/* How the model's answers are to be read, and the control tokens that reading needs to see, those of calls with tools. */
+const struct reply_dialect *chat_dialect(const struct chat *chat);
+const uint32_t *chat_shown(const struct chat *chat, bool tools, size_t *count);
 
 /*
  * Appends the conversation and the opening of the assistant's turn to list. variables: NULL, or an object with more for

@@ -18,7 +18,42 @@ struct chat {
     const struct tokenizer *tokenizer;
     struct jinja_template *template, *tool_template; /* NULL: the built-in format; NULL: the same for tools */
     enum chat_format format;
+    bool knows_tools;
+    struct reply_dialect dialect;
+    uint32_t shown[2][REPLY_MAX_MARKERS]; /* without and with the markers of calls */
+    size_t n_shown[2];
 };
+
+/* What the template's text tells about the answers. */
+static void read_template(struct chat *chat)
+{
+    struct gguf_string source = {0};
+    struct error err = {0};
+    if (chat->tool_template)
+        gguf_get_string(chat->file, "tokenizer.chat_template.tool_use", &source, &err);
+    else if (chat->template)
+        gguf_get_string(chat->file, "tokenizer.chat_template", &source, &err);
+    chat->knows_tools = source.length && memmem(source.bytes, source.length, "tools", 5);
+    reply_dialect_of(source.bytes, source.length, &chat->dialect);
+    for (unsigned calls = 0; calls < 2; calls++) {
+        const char *markers[REPLY_MAX_MARKERS];
+        const unsigned n = reply_markers(&chat->dialect, calls, markers);
+        for (unsigned i = 0; i < n; i++) {
+            const int64_t id = tokenizer_find(chat->tokenizer, markers[i]);
+            if (id >= 0) chat->shown[calls][chat->n_shown[calls]++] = (uint32_t)id;
+        }
+    }
+}
+
+bool chat_knows_tools(const struct chat *chat) { return chat->knows_tools; }
+
+const struct reply_dialect *chat_dialect(const struct chat *chat) { return &chat->dialect; }
+
+const uint32_t *chat_shown(const struct chat *chat, bool tools, size_t *count)
+{
+    *count = chat->n_shown[tools];
+    return chat->shown[tools];
+}
 
 int chat_open(const struct gguf *file, const struct tokenizer *tokenizer, struct chat **out, struct error *err)
 {
@@ -32,10 +67,12 @@ int chat_open(const struct gguf *file, const struct tokenizer *tokenizer, struct
         status = chat_format_of(tokenizer, &chat->format, err);
     else if (!status && gguf_find(file, "tokenizer.chat_template.tool_use"))
         status = chat_template_open(file, true, &chat->tool_template, err);
-    if (!status)
+    if (!status) {
+        read_template(chat);
         *out = chat;
-    else
+    } else {
         chat_close(chat);
+    }
     return status;
 }
 

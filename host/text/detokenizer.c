@@ -13,6 +13,22 @@ static bool is_named(const struct vocabulary_token *token)
     return token->type == TOKEN_CONTROL || token->type == TOKEN_UNKNOWN || token->type == TOKEN_USER_DEFINED;
 }
 
+bool tokenizer_is_name(const struct tokenizer *tokenizer, uint32_t id)
+{
+    return is_named(&tokenizer->vocabulary.tokens[id]);
+}
+
+bool tokenizer_is_shown(const struct tokenizer *tokenizer, uint32_t id)
+{
+    uint8_t type = tokenizer->vocabulary.tokens[id].type;
+    return type != TOKEN_CONTROL && type != TOKEN_UNKNOWN && type != TOKEN_UNUSED;
+}
+
+bool tokenizer_drops_space(const struct tokenizer *tokenizer)
+{
+    return tokenizer->is_spm && tokenizer->spm.add_space_prefix;
+}
+
 int tokenizer_token_bytes(const struct tokenizer *tokenizer, uint32_t id, struct text *out, struct error *err)
 {
     const struct vocabulary *vocabulary = &tokenizer->vocabulary;
@@ -39,8 +55,8 @@ static int append_token(const struct tokenizer *tokenizer, uint32_t id, bool *at
         *at_start = true;
         return 0;
     }
-    bool drop = *at_start && tokenizer->is_spm && tokenizer->spm.add_space_prefix && token->type != TOKEN_BYTE &&
-                out->length > before && out->bytes[before] == ' ';
+    bool drop = *at_start && tokenizer_drops_space(tokenizer) && token->type != TOKEN_BYTE && out->length > before &&
+                out->bytes[before] == ' ';
     if (drop) {
         out->length--;
         memmove(out->bytes + before, out->bytes + before + 1, out->length - before + 1);
@@ -118,8 +134,8 @@ int detokenize_next(struct detokenizer *state, uint32_t id, struct text *out, st
         out->length = start;
         return status;
     }
-    uint8_t type = tokenizer->vocabulary.tokens[id].type;
-    bool hidden = type == TOKEN_CONTROL || type == TOKEN_UNKNOWN || type == TOKEN_UNUSED;
+    bool hidden = !tokenizer_is_shown(tokenizer, id);
+    for (size_t i = 0; hidden && i < state->n_shown; i++) hidden = state->shown[i] != id;
     if ((hidden && !state->show_control) || out->length == before) { /* the pending bytes go on waiting */
         out->length = start;
         out->bytes[start] = '\0';

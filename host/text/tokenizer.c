@@ -143,11 +143,6 @@ int64_t tokenizer_bos(const struct tokenizer *tokenizer)
 
 bool tokenizer_adds_bos(const struct tokenizer *tokenizer) { return tokenizer->vocabulary.add_bos; }
 
-bool tokenizer_is_end(const struct tokenizer *tokenizer, uint32_t id)
-{
-    return id < tokenizer->vocabulary.n_tokens && tokenizer->vocabulary.tokens[id].is_end;
-}
-
 bool tokenizer_is_control(const struct tokenizer *tokenizer, uint32_t id)
 {
     return id < tokenizer->vocabulary.n_tokens && tokenizer->vocabulary.tokens[id].type == TOKEN_CONTROL;

@@ -70,6 +70,11 @@ bool tokenizer_find_control(const struct tokenizer *tokenizer, const char *text,
 /* Whether a prompt begins with BOS: the file's word, or else what the style's models do. */
 bool tokenizer_adds_bos(const struct tokenizer *tokenizer);
 
+/* What the detokenizer does with a token below the vocabulary's size: shows it; takes it for a name (whose text is as it is). */
+bool tokenizer_is_shown(const struct tokenizer *tokenizer, uint32_t id);
+bool tokenizer_is_name(const struct tokenizer *tokenizer, uint32_t id);
+bool tokenizer_drops_space(const struct tokenizer *tokenizer); /* from the first token, and from one behind a name */
+
 /*
  * Streaming detokenization. Tokens go in one by one; bytes come out as soon as they are whole UTF-8 characters, so no
  * piece ever ends inside one. Bytes that can never become a character come out as U+FFFD. Control tokens are
@@ -78,6 +83,8 @@ bool tokenizer_adds_bos(const struct tokenizer *tokenizer);
 struct detokenizer {
     const struct tokenizer *tokenizer;
     bool show_control;
+    const uint32_t *shown; /* n_shown control tokens that are shown all the same; borrowed, NULL at the start */
+    size_t n_shown;
     bool at_start;
     uint8_t pending[4]; /* the start of an unfinished character */
     unsigned n_pending;

@@ -243,6 +243,8 @@ static inline void card_find_choice_operands(const struct card_descriptor *d, st
         o[CARD_DST].field = o[CARD_SRC].field = (const char *)0;
         card_put_slots(o, d);
         card_put_choices(o, d);
+        if (d->flags & CARD_FLAG_PER_CHOICE)
+            card_put_operand(&o[CARD_DST], "dst (choices)", d->dst, 2 * o[CARD_AUX].bytes);
         break;
     }
 }

@@ -57,6 +57,7 @@
  *                  (card_addr of each expert's matrix, P1 entries); aux = choice[T][P0];
  *                  src is act[T][C] (f32[T][C] when format is F32); PER_CHOICE: src is act[T * P0][C], one row a choice;
  *                  EACH: choice j is expert j, P0 = P1, no aux; P2 = banks over which each matrix is dealt (0: 1);
+ *                  rows of a choice of CARD_NO_EXPERT keep what they hold;
  *                  EXTENDED with E.BIAS: + E.src f32[P1][R], the expert's row
  *   GLU            dst f32[T][C] = activation(src f32[T][C]) * weight f32[T][C]; format = enum card_activation; dst may be
  *                  src or weight; UNWEIGHTED: no weight; BROADCAST: src is f32[T][1]; P0 = limit (0: none): src is kept
@@ -90,7 +91,10 @@
  *   PUBLISH        dst mailbox: choice[T][R] at byte 64 = src choice[T][R], then the u32 at byte 0 = P0, which the host
  *                  polls
  *   AWAIT          goes on when the slot table at weight (P1 entries) has no CARD_NO_SLOT for any expert of aux
- *                  choice[T][P0]; after P2 microseconds the program ends with an error; no dst, no src
+ *                  choice[T][P0], those of CARD_NO_EXPERT left out; after P2 microseconds the program ends with an error;
+ *                  no dst, no src. PER_CHOICE: goes on as soon as one in R of them (0: one) has a slot, rounded up: dst
+ *                  choice[2][T][P0] = those that have one, and those that have none, CARD_NO_EXPERT and weight 0 in the
+ *                  other places. Where aux asks for none, the P3 descriptors after it do not run, extensions counted
  *
  * Fields that an opcode does not name are ignored; unknown flags are refused, on an extension too. Every operand lies
  * inside one allocation, of a dealt matrix or pool what lies in each bank: matrices and mailboxes at multiples of 64, slot tables
@@ -105,7 +109,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CARD_ABI_VERSION 2u
+#define CARD_ABI_VERSION 3u
 
 /* Bank in bits 63..56, byte offset in the bank in bits 55..0. */
 typedef uint64_t card_addr;
@@ -227,8 +231,18 @@ _Static_assert(sizeof(struct card_batch_token) == 16, "a batch entry is 16 bytes
 /* Ends a list of positions that is shorter than its place. */
 #define CARD_NO_POSITION 0xffffffffu
 
+/* How many of the choices that an AWAIT with PER_CHOICE asks for must have a slot; rows: its R. */
+static inline uint64_t card_await_least(uint64_t asked, uint32_t rows)
+{
+    const uint64_t least = rows == 0 ? 1 : asked / rows + (asked % rows != 0);
+    return least < asked ? least : asked;
+}
+
 /* A slot table's entry for an expert that is not in card memory. */
 #define CARD_NO_SLOT 0xffffffffffffffffull
+
+/* In place of a choice's expert: none. */
+#define CARD_NO_EXPERT 0xffffffffu
 
 /* A position is below this: sin and cos of its angles are exact to 2 ulp up to here (card_math.h). */
 #define CARD_MAX_POSITIONS (1u << 22)

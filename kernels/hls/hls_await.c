@@ -44,7 +44,7 @@ await_polls:
     return there;
 }
 
-struct hls_fault hls_await(HLS_BANKS, const struct hls_step *step)
+static struct hls_fault await_all(HLS_BANKS, const struct hls_step *step, uint32_t *asked)
 {
     HLS_NO_INLINE
     struct hls_word choice[HLS_WINDOW / 8];
@@ -61,8 +61,75 @@ await_windows:
             HLS_TRIPS(1, 64)
             const uint32_t expert = choice[i / 8].lane[i % 8 * 2];
             const struct hls_fault late = {HLS_AWAIT, base + i, expert};
-            if (!await_slot(HLS_BANK_ARGS, step->weight + 8ull * expert, &polls)) fault = late;
+            if (expert != CARD_NO_EXPERT) {
+                *asked = *asked + 1;
+                if (!await_slot(HLS_BANK_ARGS, step->weight + 8ull * expert, &polls)) fault = late;
+            }
         }
     }
     return fault;
+}
+
+/* What one look over the choices has found: how many ask for an expert, have a slot, have none; the first of the last. */
+struct look {
+    uint32_t asked, there, left;
+    struct hls_fault late;
+};
+
+/* Sorts the choices of a window: each into both lists of the result, one of which gets its expert and the other none. */
+static void take_window(HLS_BANKS, const struct hls_step *step, uint32_t base, uint32_t count, struct look *look)
+{
+    HLS_NO_INLINE
+    struct hls_word choice[HLS_WINDOW / 8], there[HLS_WINDOW / 8], left[HLS_WINDOW / 8];
+    const uint64_t all = 8ull * step->tokens * step->param[0];
+    hls_load(HLS_BANK_ARGS, step->aux + 8ull * base, 2 * count, choice);
+sort_choices:
+    for (uint32_t i = 0; i < count; i++) {
+        HLS_TRIPS(1, 64)
+        const uint32_t w = i / 8, l = i % 8 * 2, expert = choice[w].lane[l], weight = choice[w].lane[l + 1];
+        const struct hls_fault late = {HLS_AWAIT, base + i, expert};
+        const int asks = expert != CARD_NO_EXPERT;
+        const int has_slot = asks && poll_slot(HLS_BANK_ARGS, step->weight + 8ull * expert) != CARD_NO_SLOT;
+        if (asks && !has_slot && look->left == 0) look->late = late;
+        look->asked += asks ? 1u : 0u;
+        look->there += has_slot ? 1u : 0u;
+        look->left += asks && !has_slot ? 1u : 0u;
+        there[w].lane[l] = has_slot ? expert : CARD_NO_EXPERT;
+        there[w].lane[l + 1] = has_slot ? weight : 0u;
+        left[w].lane[l] = has_slot ? CARD_NO_EXPERT : expert;
+        left[w].lane[l + 1] = asks && !has_slot ? weight : 0u;
+    }
+    hls_store(HLS_BANK_ARGS, step->dst + 8ull * base, 2 * count, there);
+    hls_store(HLS_BANK_ARGS, step->dst + all + 8ull * base, 2 * count, left);
+}
+
+static struct hls_fault await_some(HLS_BANKS, const struct hls_step *step, uint32_t *asked)
+{
+    HLS_NO_INLINE
+    const uint32_t choices = step->tokens * step->param[0];
+    uint64_t polls = POLLS_A_MICROSECOND * step->param[2];
+    struct look look = {1, 0, 1, {HLS_OK, 0, 0}};
+await_looks:
+    for (uint32_t i = 0; look.there < card_await_least(look.asked, step->rows) && (i == 0 || polls != 0); i = 1) {
+        HLS_TRIPS(1, 4000000)
+        look.asked = look.there = look.left = 0;
+    look_windows:
+        for (uint32_t base = 0; base < choices; base += HLS_WINDOW) {
+            HLS_TRIPS(1, 16384)
+            take_window(HLS_BANK_ARGS, step, base, hls_min(choices - base, HLS_WINDOW), &look);
+        }
+        polls -= polls < choices ? polls : choices;
+    }
+    *asked = look.asked;
+    if (look.there < card_await_least(look.asked, step->rows)) return look.late;
+    const struct hls_fault none = {HLS_OK, 0, 0};
+    return none;
+}
+
+struct hls_fault hls_await(HLS_BANKS, const struct hls_step *step, uint32_t *asked)
+{
+    HLS_NO_INLINE
+    *asked = 0;
+    if ((step->flags & CARD_FLAG_PER_CHOICE) != 0) return await_some(HLS_BANK_ARGS, step, asked);
+    return await_all(HLS_BANK_ARGS, step, asked);
 }

@@ -177,6 +177,8 @@ static struct hls_fault check_slot(HLS_BANKS, const struct hls_step *step, const
 {
     HLS_NO_INLINE
     struct hls_word slot[1];
+    const int each = step->opcode == CARD_OP_EXPERT_MATMUL && (step->flags & CARD_FLAG_EACH) != 0;
+    if (!each && expert == CARD_NO_EXPERT) return fault_of(HLS_OK, 0, 0);
     if (expert >= step->param[1]) return fault_of(HLS_EXPERT, choice, expert);
     if (step->opcode == CARD_OP_AWAIT) return fault_of(HLS_OK, 0, 0); /* its slots are what it waits for */
     hls_load(HLS_BANK_ARGS, step->weight + 8ull * expert, 2, slot);

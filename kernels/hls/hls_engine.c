@@ -102,16 +102,17 @@ run_descriptors:
         HLS_TRIPS(1, 4096)
         struct hls_step step = decode(program[i]);
         const uint32_t extended = (step.flags & CARD_FLAG_EXTENDED) != 0;
+        uint32_t asked = 1;
         if (extended && i + 1 < n_descriptors && (program[i + 1].lane[0] & 0xffu) == CARD_OP_EXTENSION)
             decode_extension(program[i + 1], &step);
         else if (extended)
             fault.status = HLS_OPCODE;
         if (fault.status == HLS_OK) fault = hls_check_tables(HLS_BANK_ARGS, &step, extents, n_extents);
         if (fault.status == HLS_OK && step.opcode == CARD_OP_AWAIT)
-            fault = hls_await(HLS_BANK_ARGS, &step);
+            fault = hls_await(HLS_BANK_ARGS, &step, &asked);
         else if (fault.status == HLS_OK)
             fault.status = run_step(HLS_BANK_ARGS, &step);
-        if (fault.status == HLS_OK) done = i + 1 + extended;
+        if (fault.status == HLS_OK) done = i + 1 + extended + (asked == 0 ? step.param[3] : 0);
     }
     result.lane[0] = fault.status;
     result.lane[1] = done; /* also the number of the descriptor that failed */

@@ -44,7 +44,7 @@ void sluice_engine(const struct hls_word *program, uint32_t n_descriptors, const
 struct hls_fault hls_check_tables(HLS_BANKS, const struct hls_step *step, const struct hls_word *extents,
                                   uint32_t n_extents);
 
-/* AWAIT; status HLS_OK if the experts were there before the time was up. */
-struct hls_fault hls_await(HLS_BANKS, const struct hls_step *step);
+/* AWAIT; status HLS_OK if the experts were there before the time was up. *asked: choices that name an expert. */
+struct hls_fault hls_await(HLS_BANKS, const struct hls_step *step, uint32_t *asked);
 
 #endif

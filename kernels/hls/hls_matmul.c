@@ -86,7 +86,7 @@ expert_windows:
             HLS_TRIPS(1, 64)
             HLS_PIPELINE(1) /* nothing carried */
             window.expert[i] = choice[i / 8].lane[i % 8 * 2];
-            window.taken[i] = 0;
+            window.taken[i] = window.expert[i] == CARD_NO_EXPERT;
         }
     window_experts:
         for (uint32_t i = 0; i < window.count; i++) {

@@ -208,6 +208,7 @@ static uint slot_fault(const struct slots *s, uint i, ulong *value)
 {
     const uint expert = expert_of(s, i);
     *value = expert;
+    if (s->choice && expert == CARD_NO_EXPERT) return 0;
     if (expert >= s->experts) return FAULT_EXPERT;
     *value = s->slot[expert];
     return can_lie(s, *value) ? 0 : FAULT_SLOT;
@@ -216,10 +217,10 @@ static uint slot_fault(const struct slots *s, uint i, ulong *value)
 /* matrix_bytes: what lies in memory; weight_bytes: what of it is read. */
 GROUP_OF(128)
 check_slots(__global uint *status, OPERAND(choice), OPERAND(slot), OPERAND(ranges), ulong matrix_bytes,
-            ulong tile_bytes, ulong weight_bytes, uint n_ranges, uint choices, uint experts, uint banks, uint align, uint each,
+            ulong tile_bytes, ulong weight_bytes, ulong multiply_adds, uint n_ranges, uint choices, uint experts, uint banks, uint align, uint each,
             uint descriptor)
 {
-    __local uint first, in_use;
+    __local uint first, in_use, rows;
     __local uint chosen[2048]; /* a bit for each of the most experts that a slot table has */
     const int runs = !status[STATUS_FAILED];
     const struct slots s = {each ? 0 : AT(const uint, choice_bank, choice_at), AT(const ulong, slot_bank, slot_at),
@@ -228,7 +229,7 @@ check_slots(__global uint *status, OPERAND(choice), OPERAND(slot), OPERAND(range
     const uint item = get_local_id(0);
     ulong value = 0;
     if (item == 0) first = UINT_MAX;
-    if (item == 0) in_use = 0;
+    if (item == 0) in_use = rows = 0;
     for (uint i = item; i < (experts + 31) / 32; i += CHECK_ITEMS) chosen[i] = 0;
     barrier(CLK_LOCAL_MEM_FENCE);
     for (uint i = item; runs && i < choices; i += CHECK_ITEMS) {
@@ -237,6 +238,8 @@ check_slots(__global uint *status, OPERAND(choice), OPERAND(slot), OPERAND(range
             break;
         }
         const uint expert = expert_of(&s, i);
+        if (!each && expert == CARD_NO_EXPERT) continue;
+        atomic_inc(&rows);
         atomic_or(&chosen[expert / 32], 1u << expert % 32);
     }
     barrier(CLK_LOCAL_MEM_FENCE);
@@ -251,11 +254,12 @@ check_slots(__global uint *status, OPERAND(choice), OPERAND(slot), OPERAND(range
                   kind == FAULT_SLOT ? matrix_bytes : experts);
         } else {
             add64(status, STATUS_WEIGHT_BYTES, in_use * weight_bytes);
+            add64(status, STATUS_MULTIPLY_ADDS, rows * multiply_adds);
         }
     }
 }
 
-/* Words `distance` apart that must be below `limit`: indexes of rows (1), experts of choices (2). */
+/* Words `distance` apart that must be below `limit`: indexes of rows (1), experts of choices, or none (2). */
 GROUP_OF(128)
 check_indexes(__global uint *status, OPERAND(index), uint n, uint distance, uint limit, uint kind, uint descriptor)
 {
@@ -267,6 +271,7 @@ check_indexes(__global uint *status, OPERAND(index), uint n, uint distance, uint
     barrier(CLK_LOCAL_MEM_FENCE);
     for (uint i = item; runs && i < n; i += CHECK_ITEMS) {
         if (index[(size_t)i * distance] < limit) continue;
+        if (distance == 2 && index[(size_t)i * distance] == CARD_NO_EXPERT) continue;
         atomic_min(&first, i);
         break;
     }

@@ -180,6 +180,9 @@ static struct chosen chosen_matrix(__global const ulong *slots, __global const u
 {
     struct chosen chosen;
     chosen.expert = flags & FLAG_EACH ? output % choices : choice[2 * (size_t)output];
+    chosen.bank = 0;
+    chosen.offset = 0;
+    if (chosen.expert == CARD_NO_EXPERT) return chosen;
     chosen.bank = (uint)(slots[chosen.expert] >> 56);
     chosen.offset = slots[chosen.expert] & 0x00ffffffffffffffUL;
     return chosen;
@@ -200,10 +203,14 @@ static struct chosen chosen_matrix(__global const ulong *slots, __global const u
         MATMUL_LOCAL(1);                                                                                               \
         const uint i = (uint)get_group_id(1), tile = (uint)get_group_id(0);                                            \
         struct chosen chosen = {0, 0, 0};                                                                              \
-        const int runs = !status[STATUS_FAILED];                                                                       \
+        int runs = !status[STATUS_FAILED];                                                                             \
         if (runs) {                                                                                                    \
             chosen = chosen_matrix(AT(const ulong, slot_bank, slot_at), AT(const uint, choice_bank, choice_at), i,     \
                                    choices, flags);                                                                    \
+        }                                                                                                              \
+        if (chosen.expert == CARD_NO_EXPERT) {                                                                         \
+            chosen.expert = 0;                                                                                         \
+            runs = 0;                                                                                                  \
         }                                                                                                              \
         const ulong offset = card_tile_offset(chosen.bank, chosen.offset, tile, banks, card_tile_bytes(format, cols)); \
         tile_rows(runs && card_tile_bank(chosen.bank, tile, banks) == bank, format, 1, dot, scales,                    \
@@ -266,6 +273,7 @@ expert_f32(__global const uint *status, OPERAND(dst), OPERAND(src), OPERAND(slot
     const uint row = (uint)(at % rows);
     const struct chosen chosen = chosen_matrix(AT(const ulong, slot_bank, slot_at),
                                                AT(const uint, choice_bank, choice_at), (uint)output, choices, flags);
+    if (chosen.expert == CARD_NO_EXPERT) return;
     if (card_tile_bank(chosen.bank, row / ROWS, banks) != bank) return;
     float sum = dot16(AT(const float, matrix_bank, matrix_at + row_offset(chosen.bank, chosen.offset, row, banks, cols)),
                       AT(const float, src_bank, src_at) + output / divisor * cols, cols);

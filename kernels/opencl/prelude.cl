@@ -31,6 +31,8 @@ typedef ulong uint64_t;
 #define STATUS_KV_BYTES 10
 #define STATUS_MULTIPLY_ADDS 12
 
+#define CARD_NO_EXPERT 0xffffffffu
+
 #define FAULT_POSITION 1
 #define FAULT_ENTRY 2
 #define FAULT_PAGE 3

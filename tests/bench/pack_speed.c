@@ -82,16 +82,15 @@ static bool measure(enum gguf_tensor_type type, size_t source_bytes)
 
 int main(int argc, char **argv)
 {
-    static const enum gguf_tensor_type types[] = {GGUF_F32,  GGUF_F16,  GGUF_BF16, GGUF_Q4_0, GGUF_Q4_1, GGUF_Q5_0,
-                                                  GGUF_Q5_1, GGUF_Q8_0, GGUF_Q4_K, GGUF_Q5_K, GGUF_Q6_K, GGUF_MXFP4};
     unsigned long mib = argc > 1 ? strtoul(argv[1], NULL, 10) : 64;
     bool good = true;
     if (mib == 0 || mib > 4096) {
         fprintf(stderr, "pack_speed: MIB must be 1 to 4096\n");
         return 2;
     }
-    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
-        if (argc <= 2 || strcmp(argv[2], gguf_tensor_type_name(types[i])) == 0)
-            good &= measure(types[i], (size_t)mib << 20);
+    for (unsigned type = 0; type < GGUF_TENSOR_TYPE_END; type++)
+        if (gguf_type_supported((enum gguf_tensor_type)type) &&
+            (argc <= 2 || strcmp(argv[2], gguf_tensor_type_name(type)) == 0))
+            good &= measure((enum gguf_tensor_type)type, (size_t)mib << 20);
     return good ? 0 : 1;
 }

@@ -109,6 +109,8 @@ class WithStandIns(unittest.TestCase):
             self.assertEqual(manifest["sha256"], hashlib.sha256(content).hexdigest())
             self.assertEqual(manifest["platform"], "xilinx_u55c_gen3x16_xdma_3_202210_1")
             self.assertEqual(manifest["tools"], "2023.2")
+            abi = re.search(r"CARD_ABI_VERSION (\d+)", (ROOT / "kernels/abi/card_program.h").read_text())[1]
+            self.assertEqual((manifest["schema"], manifest["abi_version"]), (2, int(abi)))
             self.assertTrue(manifest["promises_kept"])
             self.assertEqual(manifest["timing"], {"setup_ns": 0.021, "hold_ns": 0.010})
             self.assertEqual(manifest["compute_units"]["matvec_1"], {"LUT": 11800, "FF": 14500, "BRAM18": 15, "URAM": 0, "DSP": 72})

@@ -17,7 +17,7 @@ SLUICE = str(pathlib.Path(sys.argv[1]).resolve())
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEMO = str(ROOT / "host/model/demo/demo.gguf")
 MODELS = ROOT / "tests/fixtures/models"
-COMMANDS = ["run", "serve", "inspect", "tokenize", "detokenize", "template", "logits", "eval", "bench", "cards", "bitstream", "plan"]
+COMMANDS = ["run", "serve", "inspect", "tokenize", "detokenize", "template", "logits", "eval", "bench", "cards", "doctor", "bitstream", "plan"]
 TESTS = []
 
 
@@ -51,7 +51,7 @@ def refused(status, *arguments, words=(), stdin=""):
 @test
 def version_names_release_abi_and_backends():
     out = done("--version").stdout
-    for word in ("sluice 0.", "revision", "card ABI 2", ".slc", "backends", "sim", "ref"):
+    for word in ("sluice 0.", "revision", "card ABI 3", ".slc", "backends", "sim", "ref"):
         assert word in out, (word, out)
 
 
@@ -109,7 +109,8 @@ def help_in_every_form():
 
 @test
 def output_that_gets_lost_is_an_error():
-    for arguments in (["--version"], ["--help"], ["run", "--help"], ["cards"], ["cards", "--json"], ["inspect", DEMO],
+    for arguments in (["--version"], ["--help"], ["run", "--help"], ["cards"], ["cards", "--json"],
+                      ["cards", "--watch", "-n", "1"], ["inspect", DEMO],
                       ["inspect", DEMO, "--json"], ["tokenize", DEMO, "hi"], ["run", "-p", "hi", "-n", "2"],
                       ["logits", "--tokens", "1", "--out", "-"]):
         for redirection in ("> /dev/full", ">&-"):

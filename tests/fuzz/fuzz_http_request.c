@@ -87,7 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
     struct event_base *base = event_base_new();
     REQUIRE(base && connection_set_open(base, &hooks, &limits, &set, &err) == 0);
     REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) == 0);
-    REQUIRE(connection_accept(set, pair[1], "fuzz", NULL) == 0);
+    REQUIRE(connection_accept(set, pair[1], NULL, "fuzz", NULL) == 0);
     talk(base, pair[0], bytes + 1, n_bytes - 1, bytes[0] ? bytes[0] : 10000, &answers);
     close(pair[0]);
     event_base_loop(base, EVLOOP_NONBLOCK);

@@ -214,6 +214,68 @@ static void await_ends(void **state)
     }
 }
 
+/*
+ * PER_CHOICE, on a slot table of 8 with the empty entries of a mask: which choices are there and which are not, and both
+ * cards pass over the program's next descriptor where nothing is asked for.
+ */
+static void await_sorts_of(uint32_t empty, uint32_t tokens, uint32_t n_choices, uint32_t ask)
+{
+    card_addr slot[8];
+    uint32_t choice[2 * 3 * 70], asked = 0, there = 0;
+    for (uint32_t e = 0; e < 8; e++) slot[e] = empty >> e & 1u ? CARD_NO_SLOT : CARD_ADDR(0, 64 * e);
+    for (uint32_t i = 0; i < tokens * n_choices; i++) {
+        choice[2 * i] = draw(&both, 8) < ask ? draw(&both, 8) : CARD_NO_EXPERT;
+        choice[2 * i + 1] = draw(&both, UINT32_MAX);
+        if (choice[2 * i] == CARD_NO_EXPERT) continue;
+        asked++;
+        there += !(empty >> choice[2 * i] & 1u);
+    }
+    struct card_descriptor d[2] = {{.opcode = CARD_OP_AWAIT, .flags = CARD_FLAG_PER_CHOICE, .tokens = tokens}};
+    const uint32_t n = tokens * n_choices;
+    d[0].weight = take_words(&both, slot, sizeof slot, 8);
+    d[0].aux = take_words(&both, choice, 8ull * n, 4);
+    d[0].dst = take(&both, 16ull * n, 4);
+    d[0].rows = draw(&both, 5);
+    d[0].param[0] = n_choices;
+    d[0].param[1] = 8;
+    d[0].param[2] = 50;
+    d[0].param[3] = 1;
+    const card_addr from = take_floats(&both, 8, 0), to = take(&both, 32, 4);
+    d[1] = (struct card_descriptor){.opcode = CARD_OP_SCALE, .tokens = 1, .cols = 8, .dst = to, .src = from};
+    const uint8_t *before = image_at(&both, to);
+    both_upload(&both);
+    const uint32_t least = d[0].rows ? (asked + d[0].rows - 1) / d[0].rows : asked > 0;
+    const int fails = there < least;
+    assert_int_equal(both_run(&both, "AWAIT", d, 2), fails ? ERROR_CARD : 0);
+    if (fails) return;
+    assert_same_memory(&both, "AWAIT", both.arena, 0);
+    static uint32_t sorted[4 * 3 * 70];
+    uint8_t after[32];
+    struct error err = {0};
+    assert_int_equal(card_read(both.sim, sorted, d[0].dst, 16ull * n, NULL, 0, NULL, &err), 0);
+    assert_int_equal(card_read(both.sim, after, to, sizeof after, NULL, 0, NULL, &err), 0);
+    assert_int_equal(memcmp(after, before, sizeof after) != 0, asked > 0);
+    for (uint32_t i = 0; i < n; i++) {
+        const int asks = choice[2 * i] != CARD_NO_EXPERT, has = asks && !(empty >> choice[2 * i] & 1u);
+        assert_int_equal(sorted[2 * i], has ? choice[2 * i] : CARD_NO_EXPERT);
+        assert_int_equal(sorted[2 * (n + i)], asks && !has ? choice[2 * i] : CARD_NO_EXPERT);
+        assert_int_equal(sorted[2 * i + 1], has ? choice[2 * i + 1] : 0);
+        assert_int_equal(sorted[2 * (n + i) + 1], asks && !has ? choice[2 * i + 1] : 0);
+    }
+}
+
+static void await_sorts_who_is_there(void **state)
+{
+    (void)state;
+    for (uint32_t ask = 0; ask <= 8; ask += 4) {
+        await_sorts_of(0, 1, 1, ask);
+        await_sorts_of(0x55, 1, 3, ask);
+        await_sorts_of(0xf0, 70, 3, ask);
+        await_sorts_of(0xff, 70, 3, ask);
+        await_sorts_of(draw(&both, 256), 1 + draw(&both, 70), 1 + draw(&both, 3), ask);
+    }
+}
+
 struct engine_job {
     struct hls_word program, status;
     struct hls_word *bank;
@@ -277,9 +339,16 @@ static int close_both(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(router),     cmocka_unit_test(router_of_groups), cmocka_unit_test(top_k),
-        cmocka_unit_test(expert_sum), cmocka_unit_test(expert_spread),    cmocka_unit_test(most_choices_of_a_token),
-        cmocka_unit_test(publish),    cmocka_unit_test(await_ends),       cmocka_unit_test(await_sees_what_comes),
+        cmocka_unit_test(router),
+        cmocka_unit_test(router_of_groups),
+        cmocka_unit_test(top_k),
+        cmocka_unit_test(expert_sum),
+        cmocka_unit_test(expert_spread),
+        cmocka_unit_test(most_choices_of_a_token),
+        cmocka_unit_test(publish),
+        cmocka_unit_test(await_ends),
+        cmocka_unit_test(await_sees_what_comes),
+        cmocka_unit_test(await_sorts_who_is_there),
     };
     return cmocka_run_group_tests(tests, open_both, close_both);
 }

@@ -251,7 +251,7 @@ static void expert_matmul_of(unsigned format, struct shape shape, struct experts
     const uint32_t src_rows = e.flags & CARD_FLAG_PER_CHOICE ? choices : shape.tokens;
     unsigned n = add_activations(program, format, src_rows, shape.cols, 0, &src);
     for (uint32_t i = 0; i < e.n; i++) slot[i] = matrix_of(format, shape.rows, shape.cols, e.banks);
-    for (uint32_t i = 0; i < choices; i++) choice[2 * i] = draw(&both, e.n);
+    for (uint32_t i = 0; i < choices; i++) choice[2 * i] = draw(&both, 4) ? draw(&both, e.n) : CARD_NO_EXPERT;
     struct card_descriptor d = {.opcode = CARD_OP_EXPERT_MATMUL, .format = (uint8_t)format, .src = src};
     d.flags = (uint16_t)(e.flags | (e.has_bias ? CARD_FLAG_EXTENDED : 0));
     d.tokens = shape.tokens;

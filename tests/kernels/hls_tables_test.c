@@ -296,13 +296,13 @@ static void lying_slots_and_choices(void **state)
     (void)state;
     static const unsigned formats[] = {CARD_FORMAT_F32, CARD_FORMAT_INT4, CARD_FORMAT_Q6_K};
     const uint32_t good[8] = {0, 0, 2, 0, 1, 0, 0, 0}, no_such[8] = {0, 0, 2, 0, 3, 0, 0, 0};
-    const uint32_t huge[8] = {0, 0, 2, 0, 1, 0, UINT32_MAX, 0}, no_second[8] = {0};
+    const uint32_t huge[8] = {0, 0, 2, 0, 1, 0, UINT32_MAX - 1, 0}, no_second[8] = {0};
     const card_addr truth[3] = {0}, odd[3] = {0, 2, 0}, outside[3] = {0, 2 * ARENA_BYTES, 0};
     const card_addr other_bank[3] = {0, CARD_ADDR(7, 0), 0};
     for (size_t f = 0; f < 3; f++) {
         expert_case(formats[f], good, truth, NULL);
         expert_case(formats[f], no_such, truth, "status 5, item 2, value 3");
-        expert_case(formats[f], huge, truth, "status 5, item 3, value 4294967295");
+        expert_case(formats[f], huge, truth, "status 5, item 3, value 4294967294");
         expert_case(formats[f], good, odd, "status 6, item 2, value 1");
         expert_case(formats[f], good, outside, "status 6, item 2, value 1");
         expert_case(formats[f], good, other_bank, "status 6, item 2, value 1");

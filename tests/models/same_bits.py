@@ -30,7 +30,7 @@ SIMD_WAYS = [[], ["--beside", "6"], ["--chunk", "1"]]
 BANKS = ["sim:banks=1", "sim:banks=2", "sim:banks=4", "sim:banks=32"]
 BANK_WAYS = [[], ["--chunk", "7", "--beside", "3"], ["--cached"]]
 # Ways to run with a number of slots through which experts stream.
-SLOT_WAYS = [[], ["--chunk", "7", "--beside", "3"], ["--chunk", "1"], ["--cached"]]
+SLOT_WAYS = [[], ["--chunk", "7", "--beside", "3"], ["--chunk", "1", "--expert-guess", "both"], ["--cached", "--expert-guess", "none"]]
 SLOT_CARDS = ["sim:banks=4", "sim:u55c", "ref"]
 KV_FORMATS = [[], ["--kv", "int8"], ["--kv", "int4"]]
 TOKENS = ",".join(str((i * 37 + 5) % 200) for i in range(75))

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Builds the RTL with Verilator, links the test benches with the simulated card and runs them.
-#   tests/rtl/run.sh BUILD [RANDOM_OPERANDS]     BUILD: a folder that CMake has built (libsluice_sim.a, libsluice_base.a)
+#   tests/rtl/run.sh BUILD [RANDOM_OPERANDS]     BUILD: a folder that CMake has built (libsluice_sim.a and what it needs)
 # The programs stay in BUILD/rtl. Ends with "N passed, M failed".
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -24,7 +24,7 @@ bench() {
     shift 3
     if verilator --cc --exe --build -j 1 -O3 -Wall -Wno-SYMRSVDWORD --x-assign unique --x-initial unique "-I$rtl" --top-module "$top" \
         --Mdir "$out/$name" -o "$name" "$source" "$root/tests/rtl/$name.cpp" "$out/vectors.o" \
-        -CFLAGS "-I$root -O2 -Wall -Wextra -Werror=return-type $defines" -LDFLAGS "$build/libsluice_sim.a $build/libsluice_base.a -lpthread -lm" \
+        -CFLAGS "-I$root -O2 -Wall -Wextra -Werror=return-type $defines" -LDFLAGS "$build/libsluice_sim.a $build/libsluice_profiles.a $build/libsluice_base.a -ljansson -lpthread -lm" \
         >"$out/$name.log" 2>&1 && "$out/$name/$name" "$@"; then
         passed=$((passed + 1))
     else

@@ -7,11 +7,14 @@ the end no KV page is left behind and the server ends with status 0.  Usage: htt
 import functools
 import json
 import os
+import pathlib
 import random
 import select
+import shutil
 import socket
 import struct
 import sys
+import tempfile
 import threading
 import time
 
@@ -394,6 +397,23 @@ def file_descriptors_run_out():
         server.kill()
 
 
+def model_file_is_cut_off():
+    """Somebody empties the model's file: requests fail and name it, the server stays."""
+    model = pathlib.Path(__file__).resolve().parents[2] / "host/model/demo/demo.gguf"
+    with tempfile.NamedTemporaryFile(suffix=".gguf") as copy:
+        shutil.copy(model, copy.name)
+        server = Server(sys.argv[1], copy.name)
+        try:
+            assert server.post(CHAT, GOOD_CHAT)[1]["choices"] == USUAL
+            os.truncate(copy.name, 0)
+            for _ in range(5):
+                status, answer = server.post(CHAT, GOOD_CHAT)
+                assert status >= 500 and copy.name in answer["error"]["message"], answer
+            assert server.get("/health")[0] == 200 and server.stop() == 0
+        finally:
+            server.kill()
+
+
 @attack
 def streams_cut_at_random():
     generator = random.Random(11)
@@ -430,8 +450,8 @@ if __name__ == "__main__":
                              methods_and_paths, half_requests_then_gone, large_requests_then_gone, byte_by_byte, pipelined,
                              a_flood_of_pipelined_requests_without_reading, slow_reader,
                              answers_after_the_client_shut_its_side, a_client_that_closes_is_not_answered, http_1_0,
-                             keep_alive, many_idle_connections, file_descriptors_run_out, streams_cut_at_random,
-                             nothing_is_left_behind])
+                             keep_alive, many_idle_connections, file_descriptors_run_out, model_file_is_cut_off,
+                             streams_cut_at_random, nothing_is_left_behind])
     finally:
         SERVER.kill()
     sys.exit(status)

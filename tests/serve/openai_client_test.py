@@ -3,9 +3,11 @@
 """The openai Python client against `sluice serve` with the demo model.  Usage: openai_client_test.py SLUICE"""
 import concurrent.futures
 import os
+import pathlib
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -186,10 +188,10 @@ def errors():
     refused(bad, "messages", messages=[])
     refused(bad, "messages[1].role", messages=[*QUESTION, {"role": "robot", "content": "x"}])
     refused(bad, "tools", tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}])
-    refused(bad, "response_format", response_format={"type": "json_object"})
-    refused(bad, "logprobs", logprobs=True)
-    refused(bad, "presence_penalty", presence_penalty=1)
-    refused(bad, "logit_bias", logit_bias={"5": 1})
+    refused(bad, "response_format.type", response_format={"type": "xml"})
+    refused(bad, "top_logprobs", logprobs=True, top_logprobs=21)
+    refused(bad, "presence_penalty", presence_penalty=3)
+    refused(bad, "logit_bias", logit_bias={"five": 1})
     refused(bad, "prompt", call=complete, prompt=["a", "b"])
     refused(bad, "echo", call=complete, echo=True)
     refused(bad, call=complete, prompt=[4000000000])
@@ -208,6 +210,63 @@ def long_prompt_is_refused_before_the_stream():
 def unknown_fields_are_ignored():
     assert chat(user="somebody", extra_body={"no_such_field": [1, {"a": None}], "metadata": {"a": "b"}}).choices
     assert chat(logit_bias={}, presence_penalty=0, tools=[], response_format={"type": "text"}, seed=None, stop=None).choices
+
+
+TEMPLATE = ("{% for t in tools or [] %}{{ t | tojson }}\n{% endfor %}{% for m in messages %}<|im_start|>{{ m.role }} {{ m.tool_call_id }}\n"
+            "{{ m.content or '' }}{% for c in m.tool_calls or [] %}<tool_call>{{ c.function.name }} {{ c.function.arguments.city }}</tool_call>"
+            "{% endfor %}<|im_end|>\n{% endfor %}{{ enable_thinking }} {{ reasoning_effort }}{% if add_generation_prompt %}"
+            "<|im_start|>assistant\n<think></think>{% if think %}<think>\n{% endif %}{% endif %}")
+WEATHER = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}
+
+
+def with_template(path, template):
+    """The demo model with another chat template, padded so that the tensors keep their alignment."""
+    model = (pathlib.Path(__file__).parents[2] / "host/model/demo/demo.gguf").read_bytes()
+    at = model.index(b"tokenizer.chat_template") + len(b"tokenizer.chat_template") + 4
+    length = struct.unpack_from("<Q", model, at)[0]
+    text = template.encode()
+    text += b"{#" + b" " * ((length - len(text) - 4) % 32) + b"#}"
+    path.write_bytes(model[:at] + struct.pack("<Q", len(text)) + text + model[at + 8 + length:])
+
+
+def tools_reach_the_template():
+    with tempfile.TemporaryDirectory() as folder:
+        model = pathlib.Path(folder) / "sluice-demo.gguf"
+        with_template(model, TEMPLATE)
+        server = Server(BINARY, str(model))
+        try:
+            tools_of(server, CLIENT.with_options(base_url=server.url + "/v1"))
+            assert server.stop() == 0
+        finally:
+            server.kill()
+
+
+def tools_of(server, client):
+    name = client.models.list().data[0].id
+    history = [*QUESTION,
+               {"role": "assistant", "tool_calls": [{"id": "call_7", "type": "function", "function": {
+                   "name": "get_weather", "arguments": '{"city": "Oslo"}'}}]},
+               {"role": "tool", "tool_call_id": "call_7", "content": "3 degrees"}]
+    fields = {"model": name, "messages": history, "tools": [WEATHER], "temperature": 0, "max_tokens": 8}
+    status, answer = server.post("/apply-template", fields | {"enable_thinking": False, "reasoning_effort": "low"})
+    assert status == 200, answer
+    for part in ('"get_weather"', "<tool_call>get_weather Oslo</tool_call>", "tool call_7\n3 degrees", "False low"):
+        assert part in answer["prompt"], (part, answer)
+    status, answer = server.post("/apply-template", fields | {"tool_choice": "none"})
+    assert status == 200 and '"get_weather"' not in answer["prompt"], answer
+
+    def ask(**more):
+        return client.chat.completions.create(**fields | more)
+    choice = ask(parallel_tool_calls=False).choices[0]
+    assert choice.message.content and not choice.message.tool_calls and choice.finish_reason in ("stop", "length")
+    for choice_of_tool in ("required", {"type": "function", "function": {"name": "get_weather"}}):
+        refused(openai.BadRequestError, "tool_choice", call=ask, tool_choice=choice_of_tool)
+    thinks = {"extra_body": {"chat_template_kwargs": {"think": True}}}
+    message = ask(**thinks).choices[0].message  # the prompt opens the reasoning, and the demo model does not close it
+    assert message.reasoning_content and message.content == "", message
+    deltas = [chunk.choices[0].delta for chunk in ask(stream=True, **thinks)]
+    assert "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas) == message.reasoning_content
+    assert not any(delta.content for delta in deltas)
 
 
 def eight_clients():
@@ -393,6 +452,36 @@ def busy_port_and_other_wrong_starts():
     assert start("--port", "70000")[0] == 2 and start("--no-such-option")[0] == 2
 
 
+def a_deadline_ends_the_work():
+    server = Server(BINARY, *SLOW)
+    try:
+        client = client_of(server)
+        fields = dict(model=MODEL, messages=QUESTION)
+        error = refused(openai.APIStatusError, code="deadline_exceeded", param="timeout",
+                        call=lambda: client.chat.completions.create(**fields, extra_body={"ignore_eos": True, "timeout": 0.2}))
+        assert error.status_code == 408
+        server.wait_idle(10)
+        stream = client.chat.completions.create(stream=True, **fields, extra_body={"ignore_eos": True},
+                                                extra_headers={"X-Request-Timeout": "0.3"})
+        try:
+            for _ in stream:
+                pass
+        except openai.APIError as broken:
+            assert broken.code == "deadline_exceeded", broken
+        else:
+            raise AssertionError("the stream went on after its time")
+        server.wait_idle(10)
+        assert client.chat.completions.create(max_tokens=3, extra_body={"timeout": 600}, **fields).choices
+        for wrong in ("x", "-1", "1e9", "999999"):
+            refused(openai.BadRequestError, call=lambda: client.chat.completions.create(
+                **fields, extra_headers={"X-Request-Timeout": wrong}))
+        refused(openai.BadRequestError, param="timeout",
+                call=lambda: client.chat.completions.create(**fields, extra_body={"timeout": 0}))
+        assert server.stop() == 0
+    finally:
+        server.kill()
+
+
 def configuration_file():
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "serve.ini")
@@ -426,11 +515,11 @@ if __name__ == "__main__":
         status = run_checks([models, chat_plain, chat_stream, tokens_are_sent_as_they_come, stream_without_usage,
                              completion_plain_and_stream, completion_default_is_16_tokens, completion_of_tokens, length_and_stop,
                              full_context_ends_with_length, seeds_repeat, several_choices, content_parts_and_roles, errors,
-                             long_prompt_is_refused_before_the_stream, unknown_fields_are_ignored, eight_clients,
+                             long_prompt_is_refused_before_the_stream, unknown_fields_are_ignored, tools_reach_the_template, eight_clients,
                              hang_up_frees_the_sequence, hang_up_of_a_plain_request, ready_only_after_loading,
                              a_full_queue_is_429, sigterm_at_once, a_model_that_does_not_fit, sigterm_drains,
                              a_closed_terminal_drains, second_signal_cancels, busy_port_and_other_wrong_starts,
-                             configuration_file, everything_is_given_back])
+                             a_deadline_ends_the_work, configuration_file, everything_is_given_back])
     finally:
         SERVER.kill()
     sys.exit(status)

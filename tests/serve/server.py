@@ -16,19 +16,25 @@ class Server:
     """`sluice serve` with the demo model on a free port of the loopback address."""
 
     def __init__(self, binary, *options, wait_ready=True, preexec=None):
-        self.process = subprocess.Popen([binary, "serve", "--port", "0", *options], stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True, bufsize=1, preexec_fn=preexec)
+        self.process = subprocess.Popen(self.command(binary, options), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        text=True, bufsize=1, preexec_fn=preexec, close_fds=False)
         self.lines, self.errors = [], []
         self.threads = [threading.Thread(target=self._read, args=pair, daemon=True) for pair in
                         ((self.process.stdout, self.lines), (self.process.stderr, self.errors))]
         for thread in self.threads:
             thread.start()
-        line = self.wait_for(lambda: next((l for l in self.lines if "listening on http://" in l), None), 60)
-        self.host, port = line.split("listening on http://")[1].split()[0].rsplit(":", 1)
-        self.port = int(port)
-        self.url = f"http://{self.host}:{self.port}"
+        line = self.wait_for(lambda: next((l for l in self.lines if "listening on " in l), None), 60)
+        self.listens_on(line.split("listening on ")[1].split()[0])
         if wait_ready:
             self.wait_for(lambda: self.get("/ready")[0] == 200, 120)
+
+    def command(self, binary, options):
+        return [binary, "serve", "--port", "0", *options]
+
+    def listens_on(self, url):
+        self.url = url
+        self.host, port = url.split("://")[1].rsplit(":", 1)
+        self.port = int(port)
 
     def _read(self, stream, lines):
         for line in stream:
@@ -45,9 +51,12 @@ class Server:
             time.sleep(0.01)
         raise AssertionError(f"waited {seconds} s in vain; the server said {self.lines} {self.errors}")
 
+    def connect(self, timeout):
+        return http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+
     def request(self, method, path, body=None, headers=None, timeout=120):
         """Status, headers and body, over a connection of its own. body: bytes, or what becomes JSON."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+        connection = self.connect(timeout)
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
         if headers is None:

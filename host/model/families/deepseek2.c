@@ -1,15 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* DeepSeek V2, V2-Lite, V3 and R1, Kimi K2: latent attention, experts in groups, shared experts, dense first layers. */
-#include "host/model/model_config.h"
+#include "host/model/families/shared.h"
 
-static const char *const computes[] = {"leading_dense_block_count",
-                                       "expert_shared_count",
-                                       "expert_group_count",
-                                       "expert_gating_func",
-                                       "expert_weights_norm",
-                                       "expert_weights_scale",
-                                       "rope.scaling.yarn_log_multiplier",
-                                       NULL};
+static const char *const computes[] = {"rope.scaling.yarn_log_multiplier", NULL};
 
 static int configure(const struct gguf *file, struct model_config *config, struct error *err)
 {
@@ -19,19 +12,11 @@ static int configure(const struct gguf *file, struct model_config *config, struc
     return result;
 }
 
-static void declare(const struct model_config *config, struct tensor_table *table)
-{
-    planner_declare_layers(config, table);
-    for (uint32_t layer = 0; layer < config->n_layers; layer++) {
-        if (config->layers[layer].has_experts)
-            tensor_table_add_optional(table, TENSOR_FFN_SELECTION_BIAS, layer, 1, config->n_experts);
-    }
-}
-
 const struct family family_deepseek2 = {
     .architecture = "deepseek2",
+    .computes_router = true,
     .computes = computes,
     .configure = configure,
-    .declare = declare,
+    .declare = latent_experts_declare,
     .plan = planner_layers,
 };

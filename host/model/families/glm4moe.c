@@ -2,14 +2,6 @@
 /* GLM-4.5 and 4.6: half of each head turns, sigmoid routing with a bias for the choice, a shared expert. */
 #include "host/model/model_config.h"
 
-static const char *const computes[] = {"leading_dense_block_count",
-                                       "expert_shared_count",
-                                       "expert_group_count",
-                                       "expert_gating_func",
-                                       "expert_weights_norm",
-                                       "expert_weights_scale",
-                                       NULL};
-
 static int configure(const struct gguf *file, struct model_config *config, struct error *err)
 {
     config->router = (struct router_config){.scoring = CARD_SCORING_SIGMOID, .renormalize = true, .scale = 1.0f};
@@ -20,19 +12,18 @@ static int configure(const struct gguf *file, struct model_config *config, struc
 static void declare(const struct model_config *config, struct tensor_table *table)
 {
     planner_declare_layers(config, table);
+    planner_declare_selection_biases(config, table, false);
     for (uint32_t layer = 0; layer < config->n_layers; layer++) {
         tensor_table_rename(table, TENSOR_FFN_NORM, layer, "post_attention_norm.weight");
         planner_declare_qkv_biases(config, table, layer);
         tensor_table_add_optional(table, TENSOR_ATTN_Q_NORM, layer, 1, config->head_dim);
         tensor_table_add_optional(table, TENSOR_ATTN_K_NORM, layer, 1, config->head_dim);
-        if (config->layers[layer].has_experts)
-            tensor_table_add(table, TENSOR_FFN_SELECTION_BIAS, layer, 1, config->n_experts);
     }
 }
 
 const struct family family_glm4moe = {
     .architecture = "glm4moe",
-    .computes = computes,
+    .computes_router = true,
     .configure = configure,
     .declare = declare,
     .plan = planner_layers,

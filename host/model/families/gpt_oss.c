@@ -11,8 +11,11 @@ static int configure(const struct gguf *file, struct model_config *config, struc
 {
     config->activation = CARD_ACTIVATION_SWIGLU_OAI;
     config->activation_steepness = 1.702f; /* swiglu_alpha and swiglu_limit of the released models */
-    config->yarn_exact_range = true;
-    config->router.renormalize = true; /* the softmax over the chosen logits */
+    bool truncate = false;                 /* as the released models, where the header does not say it */
+    config->router.renormalize = true;     /* the softmax over the chosen logits */
+    int found = model_config_optional_bool(file, "gpt-oss", "rope.scaling.yarn_truncate", &truncate, err);
+    if (found < 0) return found;
+    config->yarn_exact_range = !truncate;
     int result = model_config_experts(file, "gpt-oss", config, err);
     for (uint32_t i = 0; i < config->n_layers; i++) config->layers[i].ffn_limit = 7.0f;
     return result < 0 ? result : model_config_windows(file, "gpt-oss", 2, config, err);

@@ -2,14 +2,6 @@
 /* Kimi Linear: delta nets with a decay for each channel, every fourth layer latent attention that does not turn; experts. */
 #include "host/model/model_config.h"
 
-static const char *const computes[] = {"leading_dense_block_count",
-                                       "expert_shared_count",
-                                       "expert_group_count",
-                                       "expert_gating_func",
-                                       "expert_weights_norm",
-                                       "expert_weights_scale",
-                                       NULL};
-
 static int configure(const struct gguf *file, struct model_config *config, struct error *err)
 {
     const char *arch = "kimi-linear";
@@ -42,16 +34,15 @@ static int configure(const struct gguf *file, struct model_config *config, struc
 static void declare(const struct model_config *config, struct tensor_table *table)
 {
     planner_declare_layers(config, table);
+    planner_declare_selection_biases(config, table, false);
     for (uint32_t layer = 0; layer < config->n_layers; layer++) {
         planner_declare_delta(config, table, layer);
-        if (config->layers[layer].has_experts)
-            tensor_table_add(table, TENSOR_FFN_SELECTION_BIAS, layer, 1, config->n_experts);
     }
 }
 
 const struct family family_kimi_linear = {
     .architecture = "kimi-linear",
-    .computes = computes,
+    .computes_router = true,
     .configure = configure,
     .declare = declare,
     .plan = planner_layers,

@@ -6,20 +6,27 @@
  */
 #include "host/model/model_config.h"
 
-/* Of the released models; no header carries them (llama.cpp has the same constants). */
+/* Of the released models; GGUF headers do not carry them (llama.cpp has the same constants), safetensors folders do. */
 #define CHUNK 8192u
 #define FULL_PERIOD 4u
 #define QUERY_SCALE 0.1f
 #define QUERY_PERIOD 8192u
 #define UNNORMED_EXPERTS 128u /* Maverick: use_qk_norm is false */
 
-static const char *const computes[] = {"leading_dense_block_count",
-                                       "expert_shared_count",
-                                       "expert_group_count",
-                                       "expert_gating_func",
-                                       "expert_weights_norm",
-                                       "expert_weights_scale",
-                                       NULL};
+static const char *const computes[] = {"attention.temperature_scale", NULL};
+
+static int read_attention(const struct gguf *file, uint32_t *chunk, bool *norms, struct query_scale *scale,
+                          struct error *err)
+{
+    const char *arch = "llama4";
+    int found = model_config_optional_u32(file, arch, "attention.chunk_size", 1, UINT32_MAX, chunk, err);
+    if (found >= 0) found = model_config_optional_bool(file, arch, "attention.qk_norm", norms, err);
+    if (found >= 0)
+        found =
+            model_config_optional_u32(file, arch, "attention.temperature_length", 0, UINT32_MAX, &scale->period, err);
+    if (found >= 0) found = model_config_optional_f32(file, arch, "attention.temperature_scale", &scale->beta, err);
+    return found < 0 ? found : 0;
+}
 
 static int configure(const struct gguf *file, struct model_config *config, struct error *err)
 {
@@ -31,14 +38,18 @@ static int configure(const struct gguf *file, struct model_config *config, struc
     int found = model_config_optional_u32(file, "llama4", "interleave_moe_layer_step", 0, config->n_layers, &step, err);
     if (found < 0) return found;
     config->router.d_shared_ff = config->d_expert_ff;
+    uint32_t chunk = CHUNK;
+    bool norms = config->n_experts != UNNORMED_EXPERTS;
     config->query_scale = (struct query_scale){.beta = QUERY_SCALE, .period = QUERY_PERIOD, .shift = 1};
+    result = read_attention(file, &chunk, &norms, &config->query_scale, err);
+    if (result < 0) return result;
     for (uint32_t i = 0; i < config->n_layers; i++) {
         struct layer_config *l = &config->layers[i];
         bool turns = (i + 1) % FULL_PERIOD != 0;
         l->has_experts = step != 0 && (i + 1) % step == 0;
-        l->chunk = turns ? CHUNK : 0;
-        l->norms_after_rope = turns && config->n_experts != UNNORMED_EXPERTS;
-        l->scales_query = !turns;
+        l->chunk = turns ? chunk : 0;
+        l->norms_after_rope = turns && norms;
+        l->scales_query = !turns && config->query_scale.period != 0;
         if (!turns) l->rope_dims = 0;
     }
     return 0;
@@ -52,6 +63,7 @@ static void declare(const struct model_config *config, struct tensor_table *tabl
 
 const struct family family_llama4 = {
     .architecture = "llama4",
+    .computes_router = true,
     .computes = computes,
     .configure = configure,
     .declare = declare,

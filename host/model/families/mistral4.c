@@ -2,15 +2,7 @@
 /* Mistral 4: latent attention, softmax routing over experts whose gate and up are one matrix, a factor on the query. */
 #include "host/model/model_config.h"
 
-static const char *const computes[] = {"leading_dense_block_count",
-                                       "expert_shared_count",
-                                       "expert_group_count",
-                                       "expert_gating_func",
-                                       "expert_weights_norm",
-                                       "expert_weights_scale",
-                                       "rope.scaling.yarn_log_multiplier",
-                                       "attention.temperature_scale",
-                                       NULL};
+static const char *const computes[] = {"rope.scaling.yarn_log_multiplier", "attention.temperature_scale", NULL};
 
 static int configure(const struct gguf *file, struct model_config *config, struct error *err)
 {
@@ -40,6 +32,7 @@ static void declare(const struct model_config *config, struct tensor_table *tabl
 
 const struct family family_mistral4 = {
     .architecture = "mistral4",
+    .computes_router = true,
     .computes = computes,
     .configure = configure,
     .declare = declare,

@@ -1,38 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Qwen3-Next: gated delta nets, every fourth layer attention with a gate; experts and a gated shared one. */
-#include "host/model/model_config.h"
-
-static const char *const computes[] = {"leading_dense_block_count",
-                                       "expert_shared_count",
-                                       "expert_group_count",
-                                       "expert_gating_func",
-                                       "expert_weights_norm",
-                                       "expert_weights_scale",
-                                       NULL};
+#include "host/model/families/shared.h"
 
 static int configure(const struct gguf *file, struct model_config *config, struct error *err)
 {
-    config->gated_query = true;
-    config->linear.tiled_keys = false;
-    config->router.renormalize = config->router.has_shared_gate = true;
-    int result = model_config_experts(file, "qwen3next", config, err);
-    if (result == 0) result = model_config_linear(file, "qwen3next", config, err);
-    return result;
+    return gated_delta_configure(file, "qwen3next", true, false, config, err);
 }
 
 static void declare(const struct model_config *config, struct tensor_table *table)
 {
-    planner_declare_layers(config, table);
-    for (uint32_t layer = 0; layer < config->n_layers; layer++) {
-        planner_declare_linear(config, table, layer, true);
-        if (config->layers[layer].attention == LAYER_HEADS) planner_declare_head_norms(config, table, layer);
-        tensor_table_rename(table, TENSOR_FFN_NORM, layer, "post_attention_norm.weight");
-    }
+    gated_delta_declare(config, table, true);
 }
 
 const struct family family_qwen3next = {
     .architecture = "qwen3next",
-    .computes = computes,
+    .computes_router = true,
     .configure = configure,
     .declare = declare,
     .plan = planner_layers,

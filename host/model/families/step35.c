@@ -17,14 +17,6 @@ static int read_limit(const struct gguf *file, const char *suffix, uint32_t laye
                      (double)*limit, (double)LEAST_LIMIT);
 }
 
-static const char *const computes[] = {"leading_dense_block_count",
-                                       "expert_shared_count",
-                                       "expert_group_count",
-                                       "expert_gating_func",
-                                       "expert_weights_norm",
-                                       "expert_weights_scale",
-                                       NULL};
-
 static int configure(const struct gguf *file, struct model_config *config, struct error *err)
 {
     const char *arch = "step35";
@@ -50,18 +42,17 @@ static int configure(const struct gguf *file, struct model_config *config, struc
 static void declare(const struct model_config *config, struct tensor_table *table)
 {
     planner_declare_layers(config, table);
+    planner_declare_selection_biases(config, table, false);
     for (uint32_t layer = 0; layer < config->n_layers; layer++) {
         planner_declare_head_norms(config, table, layer);
         tensor_table_add(table, TENSOR_ATTN_GATE, layer, config->layers[layer].n_heads, config->d_model);
-        if (config->layers[layer].has_experts)
-            tensor_table_add(table, TENSOR_FFN_SELECTION_BIAS, layer, 1, config->n_experts);
     }
     tensor_table_add_optional(table, TENSOR_ROPE_FREQS, 0, 1, config->head_dim / 2);
 }
 
 const struct family family_step35 = {
     .architecture = "step35",
-    .computes = computes,
+    .computes_router = true,
     .configure = configure,
     .declare = declare,
     .plan = planner_layers,

@@ -225,7 +225,7 @@ static void every_lie_of_a_table_has_its_name(void **state)
     free(bytes);
 }
 
-/* JSON of our tables against texts that a real xclbinutil takes (UG1393's forms). */
+/* JSON of our tables against the texts that a real xclbinutil takes: shared/xrt/xclbinutil-json. */
 static void tables_are_told_as_xrt_tells_them(void **state)
 {
     (void)state;

@@ -9,10 +9,13 @@
 
 #include "tests/unit/card/card_fixture.h"
 
+/* XRT needs a card: tests/xrt/card_test.c has its tests. */
+static bool can_be_opened(const char *backend) { return strcmp(backend, "xrt") != 0; }
+
 static void unknown_names_are_refused_with_the_list(void **state)
 {
     (void)state;
-    const char *const names[] = {"opencl2", "", "SIM", "sim ", "ref:1", "ref:", "xrt"};
+    const char *const names[] = {"opencl2", "", "SIM", "sim ", "ref:1", "ref:", "xrt2"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct error err = {0};
         struct card *card;
@@ -152,6 +155,7 @@ static void every_backend_describes_itself(void **state)
 {
     (void)state;
     for (const char *const *name = card_backends(); *name; name++) {
+        if (!can_be_opened(*name)) continue;
         struct card *card = open_card(*name, 2);
         struct card_info info;
         card_describe(card, &info);
@@ -174,6 +178,7 @@ static void default_memory_costs_nothing(void **state)
 {
     (void)state;
     for (const char *const *name = card_backends(); *name; name++) {
+        if (!can_be_opened(*name)) continue;
         struct card *card;
         struct card_info info;
         struct error err;
@@ -203,6 +208,7 @@ static void allocations_are_bounded_and_returned(void **state)
 {
     (void)state;
     for (const char *const *name = card_backends(); *name; name++) {
+        if (!can_be_opened(*name)) continue;
         struct card *card = open_card(*name, 1);
         struct error err = {0};
         struct card_info info;
@@ -228,6 +234,7 @@ static void copies_stay_inside_one_allocation(void **state)
 {
     (void)state;
     for (const char *const *name = card_backends(); *name; name++) {
+        if (!can_be_opened(*name)) continue;
         struct card *card = open_card(*name, 1);
         struct error err = {0};
         uint8_t data[200], back[200];
@@ -256,6 +263,7 @@ static void events_grow_and_can_be_waited_for_twice(void **state)
 {
     (void)state;
     for (const char *const *name = card_backends(); *name; name++) {
+        if (!can_be_opened(*name)) continue;
         struct card *card = open_card(*name, 1);
         struct error err = {0};
         const card_addr a = put(card, NULL, 64);
@@ -281,6 +289,7 @@ static void failure_spreads_to_what_depends_on_it(void **state)
 {
     (void)state;
     for (const char *const *name = card_backends(); *name; name++) {
+        if (!can_be_opened(*name)) continue;
         struct card *card = open_card(*name, 1);
         struct error err = {0};
         const uint32_t bad_index = 7;
@@ -349,6 +358,7 @@ static void counters_are_exact(void **state)
 {
     (void)state;
     for (const char *const *name = card_backends(); *name; name++) {
+        if (!can_be_opened(*name)) continue;
         struct card *card = open_card(*name, 1);
         struct card_counters before, after;
         const card_addr x = put(card, NULL, 4096);
@@ -375,6 +385,7 @@ static void reset_and_sensors_and_bitstream(void **state)
 {
     (void)state;
     for (const char *const *name = card_backends(); *name; name++) {
+        if (!can_be_opened(*name)) continue;
         struct card *card = open_card(*name, 1);
         struct error err = {0};
         struct card_sensors sensors;

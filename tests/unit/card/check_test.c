@@ -219,6 +219,7 @@ static const struct {
     {CARD_OP_AWAIT, P1, 65537, "P1 (experts): 65537 is not in 1 to 65536"},
     {CARD_OP_AWAIT, P2, 0, "P2 (microseconds): 0 is not in 1 to 60000000"},
     {CARD_OP_AWAIT, P2, 60000001, "P2 (microseconds): 60000001 is not in 1 to 60000000"},
+    {CARD_OP_AWAIT, P3, UINT32_MAX, "P3 (descriptors): 4294967295, "},
 };
 
 static void every_wrong_field_is_refused_by_name(void **state)
@@ -248,6 +249,7 @@ static const struct {
     [CARD_OP_INDEX] = {CARD_FLAG_EXTENDED, 0},
     [CARD_OP_SCAN] = {CARD_FLAG_EXTENDED | CARD_FLAG_INTERLEAVED | CARD_FLAG_EACH, 0},
     [CARD_OP_CONV] = {CARD_FLAG_EXTENDED, CARD_FLAG_BIAS},
+    [CARD_OP_AWAIT] = {CARD_FLAG_PER_CHOICE, 0},
 };
 
 static void every_flag_is_known_or_refused(void **state)

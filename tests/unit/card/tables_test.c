@@ -304,7 +304,8 @@ static void lying_slot_tables_fail(void **state)
         } cases[] = {
             {1, matrix, NULL},
             {3, matrix, "choice 1: expert 3, the slot table has 3"},
-            {UINT32_MAX, matrix, "choice 1: expert 4294967295, the slot table has 3"},
+            {UINT32_MAX - 1, matrix, "choice 1: expert 4294967294, the slot table has 3"},
+            {CARD_NO_EXPERT, matrix, NULL},
             {1, matrix + 4, "slot of expert 1: no matrix of 4096 bytes"},
             {1, matrix + 2, "slot of expert 1"},
             {1, 0, "slot of expert 1"},

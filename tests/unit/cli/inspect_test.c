@@ -39,10 +39,10 @@ static void write_model(const char *path)
     put_key(&f, "odd.nested", GGUF_TYPE_ARRAY), put_array(&f, GGUF_TYPE_ARRAY, 2);
     put_array(&f, GGUF_TYPE_STRING, 1), put_string(&f, "in"), put_array(&f, GGUF_TYPE_U8, 0);
     put_key(&f, "odd.long", GGUF_TYPE_ARRAY), put_array(&f, GGUF_TYPE_U8, 100), put_data(&f, 100);
-    put_tensor(&f, "t", 256, 2, GGUF_IQ2_XXS, 0);
-    put_tensor(&f, "m", 64, 4, GGUF_MXFP4, 160);
+    put_tensor(&f, "t", 256, 2, GGUF_Q1_0, 0);
+    put_tensor(&f, "m", 64, 4, GGUF_MXFP4, 96);
     put_padding(&f, 32);
-    put_data(&f, 160 + 8 * 17);
+    put_data(&f, 96 + 8 * 17);
     FILE *out = fopen(path, "wb");
     assert_non_null(out);
     assert_int_equal(fwrite(f.bytes, 1, f.size, out), f.size);
@@ -116,7 +116,7 @@ static void nothing_reaches_the_terminal_raw(void **state)
         "[false, true]",
         "[[\"in\"], []]",
         "[0, 1, 2, 3, 4, 5, 6, 7, ...] (100 elements)",
-        "IQ2_XXS",
+        "Q1_0",
         "(not supported)",
         "256 x 2",
         "MXFP4",
@@ -127,7 +127,7 @@ static void nothing_reaches_the_terminal_raw(void **state)
         if (!strstr(out, expected[i])) fail_msg("no %s in: %s", expected[i], out);
     }
     const char *types = strstr(out, "(not supported)"), *again = types ? strstr(types + 1, "(not supported)") : NULL;
-    assert_null(again); /* IQ2_XXS alone, not MXFP4 */
+    assert_null(again); /* Q1_0 alone, not MXFP4 */
 }
 
 /* The value of a metadata key in the JSON object; borrowed. */
@@ -165,8 +165,12 @@ static void json_says_the_same(void **state)
     assert_true(json_is_null(json_object_get(object, "license")));
     assert_true(json_is_null(json_object_get(object, "tokenizer")));
     json_t *tensor = json_array_get(json_object_get(object, "tensors"), 0);
-    assert_int_equal(json_integer_value(json_object_get(tensor, "bytes")), 132);
-    assert_true(json_real_value(json_object_get(object, "bits_per_weight")) == (132 + 136) * 8 / (512.0 + 256.0));
+    assert_int_equal(json_integer_value(json_object_get(tensor, "bytes")), 72);
+    assert_null(json_object_get(tensor, "card_format")); /* not supported */
+    tensor = json_array_get(json_object_get(object, "tensors"), 1);
+    assert_string_equal(json_string_value(json_object_get(tensor, "card_format")), "MXFP4");
+    assert_true(json_real_value(json_object_get(tensor, "card_error")) == 0);
+    assert_true(json_real_value(json_object_get(object, "bits_per_weight")) == (72 + 136) * 8 / (512.0 + 256.0));
     json_decref(object);
 }
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* --trace: a file that parses, whose lanes never overlap, and whose sums are what the card says of its use. */
+/*
+ * --trace: a file that keeps to Chrome's format, whose lanes never overlap as viewers round them, and whose sums are what the card
+ * says of its use.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -40,6 +43,12 @@ static uint64_t picoseconds(const json_t *event, const char *name)
     return (uint64_t)llround(json_number_value(json_object_get(event, name)) * (double)TIMELINE_PS_PER_US);
 }
 
+/* As viewers do: each number for itself to the nearest nanosecond. */
+static uint64_t nanoseconds(const json_t *event, const char *name)
+{
+    return (uint64_t)llround(json_number_value(json_object_get(event, name)) * 1000);
+}
+
 static unsigned integer(const json_t *object, const char *name)
 {
     return (unsigned)json_integer_value(json_object_get(object, name));
@@ -54,10 +63,10 @@ static void raise_to(unsigned *most, const json_t *arguments, const char *name)
 static void add_event(struct found *found, const json_t *event)
 {
     const json_t *arguments = json_object_get(event, "args");
-    const uint64_t begin = picoseconds(event, "ts"), duration = picoseconds(event, "dur");
+    const uint64_t begin = nanoseconds(event, "ts"), duration = picoseconds(event, "dur");
     const unsigned process = integer(event, "pid"), lane = integer(event, "tid");
     const uint64_t bytes = (uint64_t)json_integer_value(json_object_get(arguments, "bytes"));
-    found->spans[found->n_spans++] = (struct span){process, lane, begin, begin + duration};
+    found->spans[found->n_spans++] = (struct span){process, lane, begin, begin + nanoseconds(event, "dur")};
     const json_t *worked = json_object_get(arguments, "busy_ps");
     const uint64_t busy = worked ? (uint64_t)json_integer_value(worked) : duration;
     if (process == 1) {
@@ -77,6 +86,58 @@ static void add_event(struct found *found, const json_t *event)
     raise_to(&found->n_tokens, arguments, "token");
 }
 
+/* ---- the format: complete and metadata events of "Trace Event Format", the document of the Chromium project ---- */
+
+/* Names of processes ("1") and lanes ("1/4"), each given once. */
+static void add_name(json_t *names, const json_t *event)
+{
+    const char *name = json_string_value(json_object_get(event, "name"));
+    const json_t *arguments = json_object_get(event, "args");
+    char key[32];
+    if (strcmp(name, "process_sort_index") == 0 || strcmp(name, "thread_sort_index") == 0) {
+        assert_true(json_is_integer(json_object_get(arguments, "sort_index")));
+        return;
+    }
+    const bool is_process = strcmp(name, "process_name") == 0;
+    if (!is_process && strcmp(name, "thread_name") != 0) fail_msg("metadata \"%s\"", name);
+    if (is_process)
+        snprintf(key, sizeof key, "%u", integer(event, "pid"));
+    else
+        snprintf(key, sizeof key, "%u/%u", integer(event, "pid"), integer(event, "tid"));
+    assert_true(json_string_length(json_object_get(arguments, "name")) > 0);
+    if (json_object_get(names, key)) fail_msg("%s has two names", key);
+    assert_int_equal(json_object_set(names, key, json_object_get(arguments, "name")), 0);
+}
+
+/* A number with at most three digits behind the point, or whoever counts nanoseconds changes it. */
+static void assert_whole_nanoseconds(const json_t *event, const char *name)
+{
+    const json_t *time = json_object_get(event, name);
+    assert_true(json_is_number(time) && json_number_value(time) >= 0);
+    const double ns = json_number_value(time) * 1000;
+    if (fabs(ns - (double)llround(ns)) > 1e-3) fail_msg("%s: %.9f us", name, json_number_value(time));
+}
+
+static void check_format(json_t *names, const json_t *event)
+{
+    const char *phase = json_string_value(json_object_get(event, "ph"));
+    assert_non_null(phase);
+    assert_true(json_string_length(json_object_get(event, "name")) > 0);
+    assert_true(json_is_integer(json_object_get(event, "pid")) && json_is_object(json_object_get(event, "args")));
+    if (strcmp(phase, "M") == 0) {
+        add_name(names, event);
+        return;
+    }
+    char process[16], lane[32];
+    assert_string_equal(phase, "X");
+    assert_true(json_is_integer(json_object_get(event, "tid")));
+    assert_whole_nanoseconds(event, "ts");
+    assert_whole_nanoseconds(event, "dur");
+    snprintf(process, sizeof process, "%u", integer(event, "pid"));
+    snprintf(lane, sizeof lane, "%s/%u", process, integer(event, "tid"));
+    if (!json_object_get(names, process) || !json_object_get(names, lane)) fail_msg("lane %s has no name yet", lane);
+}
+
 static int compare_spans(const void *a, const void *b)
 {
     const struct span *x = a, *y = b;
@@ -91,17 +152,20 @@ static void read_trace(struct found *found)
     json_error_t why;
     json_t *trace = json_load_file(path, JSON_REJECT_DUPLICATES, &why), *event;
     if (!trace) fail_msg("%s, line %d", why.text, why.line);
-    json_t *events = json_object_get(trace, "traceEvents");
+    json_t *events = json_object_get(trace, "traceEvents"), *names = json_object();
+    assert_true(json_is_array(events));
+    assert_string_equal(json_string_value(json_object_get(trace, "displayTimeUnit")), "ns");
     *found = (struct found){.spans = calloc(json_array_size(events) + 1, sizeof(struct span))};
     assert_non_null(found->spans);
     size_t i, n_names = 0;
     json_array_foreach(events, i, event)
     {
         const char *phase = json_string_value(json_object_get(event, "ph"));
-        assert_non_null(phase);
+        check_format(names, event);
         n_names += strcmp(phase, "M") == 0;
         if (strcmp(phase, "X") == 0) add_event(found, event);
     }
+    json_decref(names);
     assert_int_equal(found->n_spans + n_names, i);
     json_decref(trace);
 }

@@ -30,6 +30,7 @@ struct loaded_model {
     struct model model;
     struct card card;
     unsigned fail_steps;        /* so many of the next steps fail */
+    int fail_code;              /* with this code; 0: ERROR_CARD */
     uint64_t step_bytes;        /* of step memory */
     uint64_t refuse_pages_over; /* step_memory_open refuses more; 0: takes all */
     uint32_t salt;              /* models of different salts have different logits */
@@ -82,6 +83,14 @@ bool experts_count_all(const struct loaded_model *loaded, struct experts_traffic
     *traffic = (struct experts_traffic){0};
     return false;
 }
+
+void experts_begin_step(struct loaded_model *loaded, const struct step *step)
+{
+    (void)loaded;
+    (void)step;
+}
+
+void experts_end_step(struct loaded_model *loaded) { (void)loaded; }
 
 int card_now(const struct card *card, uint64_t *ps, struct error *err)
 {
@@ -194,7 +203,7 @@ int model_step(struct loaded_model *loaded, struct step_memory *memory, const st
     if (step->n_tokens > loaded->most_tokens) loaded->most_tokens = step->n_tokens;
     if (loaded->fail_steps > 0) {
         loaded->fail_steps--;
-        return error_set(err, ERROR_CARD, "fake card: a step failed");
+        return error_set(err, loaded->fail_code ? loaded->fail_code : ERROR_CARD, "fake card: a step failed");
     }
     for (uint32_t row = 0; row < step->n_logit_rows; row++) {
         assert_in_range(step->logit_rows[row], row ? step->logit_rows[row - 1] + 1 : 0, step->n_tokens - 1);

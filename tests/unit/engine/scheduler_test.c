@@ -380,6 +380,25 @@ static void test_lost_card_ends_all(void **state)
     engine_close(engine);
 }
 
+/* Requests fail as long as a file cannot be read, but the card is not taken for lost. */
+static void test_unreadable_file_ends_requests_only(void **state)
+{
+    (void)state;
+    struct loaded_model loaded;
+    struct engine *engine = open_engine(&loaded, (struct engine_options){.max_sequences = 1});
+    struct recorder recorders[7] = {0};
+    for (uint32_t i = 0; i < 7; i++) submit(engine, &recorders[i], i, 10, 10);
+    loaded.fail_steps = 6;
+    loaded.fail_code = ERROR_IO;
+    for (int i = 0; i < 7; i++) {
+        finish(engine, &recorders[i]);
+        assert_int_equal(recorders[i].reason, i < 6 ? FINISH_ERROR : FINISH_LENGTH);
+        if (i < 6) assert_int_equal(recorders[i].error.code, ERROR_IO);
+    }
+    assert_empty(engine);
+    engine_close(engine);
+}
+
 static void test_queue_limit_stop_and_drain(void **state)
 {
     (void)state;
@@ -498,6 +517,7 @@ int main(void)
         cmocka_unit_test(test_seed_decides),
         cmocka_unit_test(test_failed_step_ends_its_sequences_only),
         cmocka_unit_test(test_lost_card_ends_all),
+        cmocka_unit_test(test_unreadable_file_ends_requests_only),
         cmocka_unit_test(test_queue_limit_stop_and_drain),
         cmocka_unit_test(test_close_ends_every_sequence),
         cmocka_unit_test(test_random_traffic),

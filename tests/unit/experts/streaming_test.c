@@ -17,13 +17,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MODEL FIXTURES "/models/qwen3_moe/model-q4_0.gguf"
 #define N_TOKENS 45u /* of each of two sequences */
 #define CHUNK 13u
 #define ALL_EXPERTS 16u /* 2 layers of 8, of which a token needs 2 */
-#define SEEDS 60u
+#define SEEDS 24u
 
 struct all {
     struct model *model;
@@ -112,8 +113,9 @@ static void check_same(const char *path, const char *spec, const float *want, co
     size_t n;
     float *got = logits_with(path, spec, options, &n, traffic);
     if (memcmp(want, got, n) != 0)
-        fail_msg("%s: other logits with %u slots, policy %s, seed %llu", spec, options->expert_slots,
-                 options->expert_policy ? options->expert_policy : "-", (unsigned long long)options->expert_shuffle);
+        fail_msg("%s: other logits with %u slots, policy %s, guesses %s, seed %llu", spec, options->expert_slots,
+                 options->expert_policy ? options->expert_policy : "-",
+                 options->expert_guess ? options->expert_guess : "-", (unsigned long long)options->expert_shuffle);
     free(got);
 }
 
@@ -138,7 +140,8 @@ static void the_bits_do_not_depend_on_the_slots(void **state)
             const uint64_t bytes = traffic.bytes, misses = traffic.misses;
             const struct model_load_options dealt = {.expert_slots = slots[i], .expert_piece_bytes = 1};
             check_same(MODEL, specs[s], want, &dealt, &traffic);
-            assert_int_equal(traffic.misses, misses);
+            /* On a clock, time says which guesses come: pieces have other times. */
+            if (strchr(specs[s], ':') == NULL || strchr(specs[s], '=')) assert_int_equal(traffic.misses, misses);
             assert_true(traffic.bytes >= bytes); /* the last round of tiles may not be full */
             assert_true(traffic.misses >= 4);
             if (slots[i] == ALL_EXPERTS) assert_in_range(traffic.misses, 4, ALL_EXPERTS); /* each comes once */
@@ -162,13 +165,41 @@ static void nor_on_the_policy(void **state)
     free(want);
 }
 
+static const char *const guesses[] = {"none", "router", "table", "both"};
+
+/* Nor on guesses, which bring other experts and more. */
+static void nor_on_guesses(void **state)
+{
+    (void)state;
+    static const uint32_t slots[] = {2, 3, 5, 9};
+    const char *const paths[] = {MODEL, NULL}; /* the demo model has five layers to guess in */
+    for (size_t p = 0; p < 2; p++) {
+        for (size_t s = 0; s < (p == 0 ? N_SPECS : 1); s++) {
+            const size_t first = s == 0 ? 0 : 4 + s % 3 * 4, end = s == 0 ? 16 : first + 4;
+            size_t n;
+            struct experts_traffic traffic;
+            float *want = logits_with(paths[p], specs[s], &(struct model_load_options){0}, &n, &traffic);
+            for (size_t i = first; i < end; i++) {
+                const struct model_load_options options = {
+                    .expert_slots = slots[i / 4] + (uint32_t)p, .expert_guess = guesses[i % 4], .expert_shuffle = i};
+                check_same(paths[p], specs[s], want, &options, &traffic);
+                if (i % 4 == 0 && i / 4 < 3)
+                    assert_int_equal(traffic.ahead, 0); /* no prompt reads ahead, and nobody guesses */
+                assert_true(traffic.ahead_used <= traffic.ahead);
+            }
+            free(want);
+        }
+    }
+}
+
 static void check_seeds(const char *path, const char *spec, uint32_t seeds)
 {
     size_t n;
     struct experts_traffic traffic;
     float *want = logits_with(path, spec, &(struct model_load_options){0}, &n, &traffic);
     for (uint32_t seed = 1; seed <= seeds; seed++) {
-        const struct model_load_options options = {.expert_slots = 3 + seed % 2 * 6, .expert_shuffle = seed};
+        const struct model_load_options options = {
+            .expert_slots = 3 + seed % 2 * 6 + seed % 3, .expert_guess = guesses[seed % 4], .expert_shuffle = seed};
         check_same(path, spec, want, &options, &traffic);
         assert_true(traffic.misses > 0);
     }
@@ -178,17 +209,19 @@ static void check_seeds(const char *path, const char *spec, uint32_t seeds)
 static void nor_on_when_copies_land(void **state)
 {
     (void)state;
-    for (size_t s = 0; s < N_SPECS; s++) check_seeds(MODEL, specs[s], s == 0 ? SEEDS : SEEDS / 10);
-    check_seeds(NULL, "sim", getenv("SLUICE_LONG") ? 1000 : SEEDS / 6); /* the demo model */
+    for (size_t s = 0; s < N_SPECS; s++) check_seeds(MODEL, specs[s], s == 0 ? SEEDS : SEEDS / 8);
+    check_seeds(NULL, "sim", getenv("SLUICE_LONG") ? 1000 : SEEDS / 3); /* the demo model */
 }
 
 /* Virtual time is the same whenever copies land. */
 static void virtual_time_does_not_depend_on_when_copies_land(void **state)
 {
     (void)state;
-    uint64_t want_ps = 0, want_stall = 0;
-    for (uint64_t seed = 0; seed < 12; seed++) {
-        const struct model_load_options options = {.expert_slots = 5, .expert_shuffle = seed};
+    uint64_t want_ps[2] = {0}, want_stall[2] = {0};
+    for (uint64_t seed = 0; seed < 10; seed++) {
+        const struct model_load_options options = {
+            .expert_slots = 5, .expert_guess = seed % 2 ? "both" : "none", .expert_shuffle = seed};
+        uint64_t *ps_of = &want_ps[seed % 2], *stall_of = &want_stall[seed % 2];
         struct all all;
         struct error err = {0};
         struct experts_traffic traffic;
@@ -199,10 +232,10 @@ static void virtual_time_does_not_depend_on_when_copies_land(void **state)
         assert_int_equal(card_now(all.card, &ps, &err), 0);
         assert_true(experts_count_all(all.loaded, &traffic));
         close_all(&all);
-        if (seed == 0) want_ps = ps;
-        if (seed == 0) want_stall = traffic.stall_ps;
-        assert_int_equal(ps, want_ps);
-        assert_int_equal(traffic.stall_ps, want_stall);
+        if (seed < 2) *ps_of = ps;
+        if (seed < 2) *stall_of = traffic.stall_ps;
+        assert_int_equal(ps, *ps_of);
+        assert_int_equal(traffic.stall_ps, *stall_of);
         assert_true(traffic.stall_ps > 0 && traffic.stall_ps < ps);
     }
 }
@@ -235,7 +268,8 @@ static void who_comes_too_late_is_named(void **state)
         while (step(&all, 0, 1, logits, &err) < 0) {
             assert_int_equal(err.code, ERROR_CARD);
             if (!strstr(err.text, "(AWAIT): layer ") || !strstr(err.text, "not in its slot")) fail_msg("%s", err.text);
-            assert_in_range(++failed, 1, 100);
+            assert_in_range(++failed, 1, 10000);
+            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); /* it comes meanwhile */
         }
         late += failed;
         free(logits);
@@ -311,6 +345,7 @@ static void check_shrinking_file(const char *spec)
         if (!strstr(err.text, packed) || !strstr(err.text, "layer ") || !strstr(err.text, ", expert ") ||
             !strstr(err.text, "has become shorter"))
             fail_msg("%s", err.text);
+        assert_int_equal(err.code, ERROR_IO); /* not the card's fault, and so no reason to give it up */
     }
     free(logits);
     FILE *file = fopen(packed, "r+b");
@@ -372,6 +407,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_bits_do_not_depend_on_the_slots),
         cmocka_unit_test(nor_on_the_policy),
+        cmocka_unit_test(nor_on_guesses),
         cmocka_unit_test(nor_on_when_copies_land),
         cmocka_unit_test(virtual_time_does_not_depend_on_when_copies_land),
         cmocka_unit_test(too_few_slots_are_refused),

@@ -183,8 +183,8 @@ static void test_unsupported_types_are_named(void **state)
     (void)state;
     struct tiny_model tiny;
     tiny_init(&tiny, "llama");
-    tiny_tensor(&tiny, "blk.0.ffn_up.weight")->type = GGUF_IQ4_NL;
-    expect_refusal(&tiny, ERROR_UNSUPPORTED, "blk.0.ffn_up.weight: type IQ4_NL is not supported", "Q4_0, Q4_1, Q5_0");
+    tiny_tensor(&tiny, "blk.0.ffn_up.weight")->type = GGUF_I8;
+    expect_refusal(&tiny, ERROR_UNSUPPORTED, "blk.0.ffn_up.weight: type I8 is not supported", "Q4_0, Q4_1, Q5_0");
 }
 
 static void test_tensors_without_a_role_are_named(void **state)

@@ -49,7 +49,7 @@ static card_addr place(struct card *card, uint64_t bytes)
 static void run_product(const struct product *p, unsigned banks)
 {
     const struct card_options options = {.threads = 2, .memory_bytes = 64u << 20, .banks = banks};
-    const struct pack_source source = {GGUF_MXFP4, p->blocks, p->rows, p->cols, 0};
+    const struct pack_source source = {.type = GGUF_MXFP4, .data = p->blocks, .rows = p->rows, .cols = p->cols};
     size_t src_bytes = sizeof(float) * p->tokens * p->cols, dst_bytes = sizeof(float) * p->tokens * p->rows;
     struct pack_result packed = {0};
     struct upload upload;

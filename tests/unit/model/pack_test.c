@@ -44,12 +44,58 @@ static float half_value(uint16_t bits)
     return value;
 }
 
+/* Where a block's half is that everything else is multiplied by. */
+static unsigned half_offset(enum gguf_tensor_type type)
+{
+    switch ((unsigned)type) {
+    case GGUF_Q2_K: return 80;
+    case GGUF_Q3_K: return 108;
+    case GGUF_Q6_K: return 208;
+    case GGUF_TQ1_0: return 52;
+    case GGUF_TQ2_0: return 64;
+    default: return 0;
+    }
+}
+
+/* A half whose eighth is a half too: the card's unit of IQ1 is an eighth of the file's, that of IQ3_XXS half of it. */
+static uint16_t random_half_with_eighth(void)
+{
+    uint16_t half;
+    do half = random_half();
+    while ((half & 0x7fff) != 0 && (half & 0x7c00) <= 4 << 10);
+    return half;
+}
+
+/* The same in the four top nibbles of IQ1_M's scales. */
+static void put_half_of_iq1_m(uint8_t *block, uint16_t half)
+{
+    for (unsigned i = 0; i < 4; i++)
+        block[49 + 2 * i] = (uint8_t)((block[49 + 2 * i] & 15u) | ((unsigned)half >> 4 * i & 15u) << 4);
+}
+
 /* Where the halves of a block's header are; everything else may be random. */
 static void random_block(enum gguf_tensor_type type, uint8_t *block)
 {
     unsigned bytes = gguf_block_bytes(type);
     for (unsigned i = 0; i < bytes; i++) block[i] = (uint8_t)random_u32();
     switch (type) {
+    case GGUF_Q2_K: store_u16(block + 82, random_half()); /* fall through */
+    case GGUF_Q3_K:
+    case GGUF_IQ3_S:
+    case GGUF_IQ4_NL:
+    case GGUF_TQ1_0:
+    case GGUF_TQ2_0: store_u16(block + half_offset(type), random_half()); break;
+    case GGUF_IQ1_S:
+    case GGUF_IQ2_XXS:
+    case GGUF_IQ2_XS:
+    case GGUF_IQ2_S:
+    case GGUF_IQ4_XS:
+    case GGUF_IQ3_XXS: store_u16(block, random_half_with_eighth()); break;
+    case GGUF_IQ1_M: put_half_of_iq1_m(block, random_half_with_eighth()); break;
+    case GGUF_Q8_K: store_u32(block, bits_of_float(half_value(random_half_with_eighth()) * 1.0001f)); break;
+    case GGUF_NVFP4: /* scales of five octaves, bit 7 not counting */
+        for (unsigned i = 0; i < 4; i++) block[i] = (uint8_t)((block[i] & 0x87) | (4 + random_u32() % 5) << 3);
+        break;
     case GGUF_Q4_1:
     case GGUF_Q5_1:
     case GGUF_Q4_K:
@@ -144,6 +190,17 @@ static const struct case_of_type quantized[] = {
     {GGUF_Q4_0, CARD_FORMAT_INT4},     {GGUF_Q4_1, CARD_FORMAT_INT4_MIN}, {GGUF_Q5_0, CARD_FORMAT_INT8},
     {GGUF_Q5_1, CARD_FORMAT_INT8_MIN}, {GGUF_Q8_0, CARD_FORMAT_INT8},     {GGUF_Q4_K, CARD_FORMAT_Q4_K},
     {GGUF_Q5_K, CARD_FORMAT_Q5_K},     {GGUF_Q6_K, CARD_FORMAT_Q6_K},     {GGUF_MXFP4, CARD_FORMAT_MXFP4},
+    {GGUF_Q3_K, CARD_FORMAT_Q6_K},     {GGUF_IQ1_S, CARD_FORMAT_Q6_K},    {GGUF_IQ1_M, CARD_FORMAT_Q6_K},
+    {GGUF_IQ3_XXS, CARD_FORMAT_Q6_K},  {GGUF_IQ3_S, CARD_FORMAT_Q6_K},    {GGUF_NVFP4, CARD_FORMAT_Q6_K},
+    {GGUF_TQ1_0, CARD_FORMAT_INT4},    {GGUF_TQ2_0, CARD_FORMAT_INT4},    {GGUF_IQ4_NL, CARD_FORMAT_INT8},
+};
+/* Those that no card format keeps: the largest relative error of one weight, of its group's largest. */
+static const struct {
+    enum gguf_tensor_type type;
+    double bound;
+} rounded[] = {
+    {GGUF_Q8_K, 0x1p-11},  {GGUF_IQ2_XXS, 0x1p-11}, {GGUF_IQ4_XS, 0x1p-11},
+    {GGUF_IQ2_XS, 0.0325}, {GGUF_IQ2_S, 0.0325},    {GGUF_Q2_K, 0.0045},
 };
 static const uint32_t row_counts[] = {1, 15, 16, 17, 40};
 static const uint32_t column_counts[] = {32, 64, 96, 256, 512};
@@ -175,7 +232,7 @@ static uint8_t *packed_matrix(const struct pack_source *source, unsigned format,
 static void check_exact(enum gguf_tensor_type type, unsigned format, uint32_t rows, uint32_t cols)
 {
     uint8_t *data = random_matrix(type, rows, cols);
-    struct pack_source source = {type, data, rows, cols, 0};
+    struct pack_source source = {.type = type, .data = data, .rows = rows, .cols = cols};
     struct pack_result result = {0};
     uint8_t *packed = packed_matrix(&source, format, &result);
     float *want = malloc(sizeof *want * rows * cols);
@@ -231,9 +288,10 @@ static void test_padding_is_zero(void **state)
     (void)state;
     random_state = 5;
     for (size_t t = 0; t < sizeof quantized / sizeof quantized[0]; t++) {
-        uint32_t width = card_block_cols(quantized[t].format), rows = 17, cols = width == 256 ? 256 : 96;
+        uint32_t width = card_block_cols(quantized[t].format), rows = 17;
+        uint32_t cols = gguf_block_elements(quantized[t].type) == 256 || width == 256 ? 256 : 96;
         uint8_t *data = random_matrix(quantized[t].type, rows, cols);
-        struct pack_source source = {quantized[t].type, data, rows, cols, 0};
+        struct pack_source source = {.type = quantized[t].type, .data = data, .rows = rows, .cols = cols};
         struct pack_result result = {0};
         uint8_t *packed = packed_matrix(&source, quantized[t].format, &result);
         struct reader reader = {packed, quantized[t].format, cols};
@@ -256,7 +314,7 @@ static void test_floats_become_int8_by_the_rule_of_q8_0(void **state)
         uint8_t *data = random_matrix(floats[t], rows, cols);
         float *values = malloc(sizeof *values * rows * cols);
         gguf_decode(floats[t], data, (size_t)rows * cols, values);
-        struct pack_source source = {floats[t], data, rows, cols, 0};
+        struct pack_source source = {.type = floats[t], .data = data, .rows = rows, .cols = cols};
         struct pack_result result = {0};
         assert_int_equal(pack_format(floats[t], ALL_FORMATS), CARD_FORMAT_INT8);
         assert_true(pack_rounds(floats[t], CARD_FORMAT_INT8));
@@ -281,6 +339,69 @@ static void test_floats_become_int8_by_the_rule_of_q8_0(void **state)
     }
 }
 
+/* Read back weight by weight: within the bound, and the error is what was measured. */
+static void check_rounded(enum gguf_tensor_type type, double bound)
+{
+    enum { ROWS = 17, COLS = 512 };
+    uint8_t *data = random_matrix(type, ROWS, COLS);
+    float *values = malloc(sizeof *values * ROWS * COLS);
+    gguf_decode(type, data, (size_t)ROWS * COLS, values);
+    struct pack_source source = {.type = type, .data = data, .rows = ROWS, .cols = COLS};
+    struct pack_result result = {0};
+    unsigned format = pack_format(type, ALL_FORMATS);
+    assert_true(pack_rounds(type, format));
+    uint8_t *packed = packed_matrix(&source, format, &result);
+    struct reader reader = {packed, format, COLS};
+    double errors = 0, squares = 0;
+    for (uint32_t i = 0; i < ROWS * COLS; i++) {
+        double value = (double)values[i], error = (double)weight_at(&reader, i / COLS, i % COLS) - value, largest = 0;
+        for (uint32_t k = i / 32 * 32; k < i / 32 * 32 + 32; k++) largest = fmax(largest, fabs((double)values[k]));
+        if (fabs(error) > largest * bound)
+            fail_msg("%s (%u,%u): %g, off by %g of %g", gguf_tensor_type_name(type), i / COLS, i % COLS, value,
+                     error / largest, bound);
+        errors += error * error;
+        squares += value * value;
+    }
+    assert_false(result.not_finite || result.too_large);
+    assert_true(errors > 0);
+    assert_true(fabs(result.error_squares - errors) <= 1e-3 * errors);
+    assert_true(fabs(result.value_squares - squares) <= 1e-5 * squares);
+    free(packed);
+    free(values);
+    free(data);
+}
+
+static void test_what_no_format_keeps_is_rounded_and_measured(void **state)
+{
+    (void)state;
+    random_state = 9;
+    for (size_t t = 0; t < sizeof rounded / sizeof rounded[0]; t++) check_rounded(rounded[t].type, rounded[t].bound);
+}
+
+/* An eighth of the least half is none, and five octaves of NVFP4's scales are all that fit. */
+static void test_units_and_scales_that_do_not_fit_are_measured(void **state)
+{
+    (void)state;
+    random_state = 10;
+    uint8_t *tiny = random_matrix(GGUF_IQ1_S, 1, 256), *wide = random_matrix(GGUF_NVFP4, 1, 256);
+    store_u16(tiny, 1);
+    wide[0] = 0x7e;
+    wide[1] = 0x01;
+    struct pack_source sources[] = {{.type = GGUF_IQ1_S, .data = tiny, .rows = 1, .cols = 256},
+                                    {.type = GGUF_NVFP4, .data = wide, .rows = 1, .cols = 256}};
+    for (unsigned i = 0; i < 2; i++) {
+        struct pack_result result = {0};
+        free(packed_matrix(&sources[i], CARD_FORMAT_Q6_K, &result));
+        assert_true(result.error_squares > 0 && result.value_squares > 0 && !result.not_finite);
+    }
+    wide[1] = 0x7f;
+    struct pack_result result = {0};
+    free(packed_matrix(&sources[1], CARD_FORMAT_Q6_K, &result));
+    assert_true(result.not_finite);
+    free(tiny);
+    free(wide);
+}
+
 /* With 127 as the largest d is one, so that every value is its own quotient: the nearest integer, ties away from zero. */
 static void test_ties_are_rounded_away_from_zero(void **state)
 {
@@ -293,7 +414,7 @@ static void test_ties_are_rounded_away_from_zero(void **state)
         float near = c % 3 == 0 ? tie : nextafterf(tie, c % 3 == 1 ? 0.0f : 200.0f);
         values[c] = c % 32 == 7 ? 127.0f : c % 2 ? near : -near;
     }
-    struct pack_source source = {GGUF_F32, (const uint8_t *)values, 1, COLS, 0};
+    struct pack_source source = {.type = GGUF_F32, .data = (const uint8_t *)values, .rows = 1, .cols = COLS};
     struct pack_result result = {0};
     uint8_t *packed = packed_matrix(&source, CARD_FORMAT_INT8, &result);
     struct reader reader = {packed, CARD_FORMAT_INT8, COLS};
@@ -311,7 +432,7 @@ static void test_values_of_int8_are_not_changed(void **state)
     (void)state;
     uint8_t data[4 * 64];
     for (unsigned i = 0; i < 64; i++) store_u32(data + 4 * i, bits_of_float(((float)i * 4 - 125.0f) * 0x1p-6f));
-    struct pack_source source = {GGUF_F32, data, 1, 64, 0};
+    struct pack_source source = {.type = GGUF_F32, .data = data, .rows = 1, .cols = 64};
     struct pack_result result = {0};
     store_u32(data + 4 * 10, bits_of_float(127 * 0x1p-6f));
     store_u32(data + 4 * 40, bits_of_float(-127 * 0x1p-6f));
@@ -330,11 +451,11 @@ static void test_scales_that_are_not_finite_are_seen(void **state)
     for (size_t t = 0; t < sizeof quantized / sizeof quantized[0]; t++)
         for (size_t b = 0; b < 4; b++) {
             enum gguf_tensor_type type = quantized[t].type;
-            if (type == GGUF_MXFP4) continue; /* has no halves */
+            if (type == GGUF_MXFP4 || type == GGUF_NVFP4 || type == GGUF_IQ1_M) continue; /* have none, or none whole */
             uint8_t *data = random_matrix(type, 16, 256);
             size_t last = 16u * 256u / gguf_block_elements(type) - 1;
-            store_u16(data + last * gguf_block_bytes(type) + (type == GGUF_Q6_K ? 208 : 0), bad[b]);
-            struct pack_source source = {type, data, 16, 256, 0};
+            store_u16(data + last * gguf_block_bytes(type) + half_offset(type), bad[b]);
+            struct pack_source source = {.type = type, .data = data, .rows = 16, .cols = 256};
             struct pack_result result = {0};
             free(packed_matrix(&source, quantized[t].format, &result));
             assert_true(result.not_finite);
@@ -350,7 +471,7 @@ static void test_mxfp4_exponents(void **state)
     for (unsigned exponent = 0; exponent < 256; exponent++) {
         uint8_t *data = random_matrix(GGUF_MXFP4, 16, 128);
         data[17 * 63] = (uint8_t)exponent; /* the last block: row 15, group 3 */
-        struct pack_source source = {GGUF_MXFP4, data, 16, 128, 0};
+        struct pack_source source = {.type = GGUF_MXFP4, .data = data, .rows = 16, .cols = 128};
         struct pack_result result = {0}, as_floats = {0};
         uint8_t *packed = packed_matrix(&source, CARD_FORMAT_MXFP4, &result);
         assert_int_equal(packed[16 * 3 + 15], exponent);
@@ -367,7 +488,7 @@ static void test_floats_that_do_not_fit_are_seen(void **state)
 {
     (void)state;
     uint8_t data[4 * 32] = {0};
-    struct pack_source source = {GGUF_F32, data, 1, 32, 0};
+    struct pack_source source = {.type = GGUF_F32, .data = data, .rows = 1, .cols = 32};
     struct pack_result result = {0};
     store_u32(data + 8, bits_of_float(1e9f)); /* 1e9 / 127 is beyond a half */
     free(packed_matrix(&source, CARD_FORMAT_INT8, &result));
@@ -388,7 +509,59 @@ static void test_a_card_without_a_format_gets_f32_or_nothing(void **state)
     assert_int_equal(pack_format(GGUF_Q4_K, f32 | 1u << CARD_FORMAT_INT4), CARD_FORMAT_F32);
     assert_int_equal(pack_format(GGUF_Q4_0, f32 | 1u << CARD_FORMAT_INT4), CARD_FORMAT_INT4);
     assert_int_equal(pack_format(GGUF_Q4_K, 1u << CARD_FORMAT_INT4), 0);
-    assert_int_equal(pack_format(GGUF_Q2_K, ALL_FORMATS), 0);
+    assert_int_equal(pack_format(GGUF_TQ1_0, f32 | 1u << CARD_FORMAT_INT8), CARD_FORMAT_F32);
+    assert_int_equal(pack_format(GGUF_IQ2_XS, 1u << CARD_FORMAT_INT4), 0);
+    assert_int_equal(pack_format(GGUF_Q1_0, ALL_FORMATS), 0);
+}
+
+/* For each group of 32: no value further from its own than half a step, and what is said of the error is so. */
+static void check_four_bits(unsigned format, uint32_t rows, uint32_t cols)
+{
+    float *data = malloc(sizeof *data * rows * cols);
+    assert_non_null(data);
+    for (uint32_t i = 0; i < rows * cols; i++) data[i] = (float)((int32_t)random_u32() >> 8) * 0x1p-24f;
+    struct pack_source source = {.type = GGUF_F32, .data = (const uint8_t *)data, .rows = rows, .cols = cols};
+    struct pack_result result = {0};
+    uint8_t *packed = packed_matrix(&source, format, &result);
+    struct reader reader = {packed, format, cols};
+    double errors = 0;
+    for (uint32_t r = 0; r < rows; r++)
+        for (uint32_t c = 0; c < cols; c += 32) {
+            const float *group = data + (size_t)r * cols + c;
+            float least = group[0], most = group[0], largest = 0;
+            for (uint32_t i = 0; i < 32; i++) {
+                least = fminf(least, group[i]);
+                most = fmaxf(most, group[i]);
+                largest = fmaxf(largest, fabsf(group[i]));
+            }
+            /* INT4 reaches as far as the largest on one side and one step less on the other. */
+            double step = format == CARD_FORMAT_INT4 ? (double)largest / 8 : (double)(most - least) / 15;
+            double bound = (format == CARD_FORMAT_INT4 ? 1.0 : 0.5) * step + (double)largest * 0x1p-10;
+            for (uint32_t i = 0; i < 32; i++) {
+                double error = (double)weight_at(&reader, r, c + i) - (double)group[i];
+                if (fabs(error) > bound) fail_msg("(%u,%u): off by %g, more than %g", r, c + i, error, bound);
+                errors += error * error;
+            }
+        }
+    assert_true(errors > 0 && fabs(errors - result.error_squares) <= 1e-4 * errors);
+    assert_false(result.not_finite || result.too_large);
+    data[7] = INFINITY;
+    free(packed);
+    free(packed_matrix(&source, format, &result));
+    assert_true(result.not_finite);
+    free(data);
+}
+
+static void test_floats_become_four_bits(void **state)
+{
+    (void)state;
+    random_state = 11;
+    for (size_t i = 0; i < sizeof column_counts / sizeof column_counts[0]; i++) {
+        check_four_bits(CARD_FORMAT_INT4, 17, column_counts[i]);
+        check_four_bits(CARD_FORMAT_INT4_MIN, 17, column_counts[i]);
+    }
+    assert_true(pack_fits(GGUF_BF16, CARD_FORMAT_INT4) && pack_fits(GGUF_F16, CARD_FORMAT_INT8));
+    assert_false(pack_fits(GGUF_Q8_0, CARD_FORMAT_INT4) || pack_fits(GGUF_F16, CARD_FORMAT_Q6_K));
 }
 
 int main(void)
@@ -398,6 +571,9 @@ int main(void)
         cmocka_unit_test(test_every_type_decodes_to_f32_exactly),
         cmocka_unit_test(test_padding_is_zero),
         cmocka_unit_test(test_floats_become_int8_by_the_rule_of_q8_0),
+        cmocka_unit_test(test_what_no_format_keeps_is_rounded_and_measured),
+        cmocka_unit_test(test_units_and_scales_that_do_not_fit_are_measured),
+        cmocka_unit_test(test_floats_become_four_bits),
         cmocka_unit_test(test_ties_are_rounded_away_from_zero),
         cmocka_unit_test(test_values_of_int8_are_not_changed),
         cmocka_unit_test(test_scales_that_are_not_finite_are_seen),

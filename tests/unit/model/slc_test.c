@@ -26,14 +26,17 @@
 static void source_hash(void *context, uint8_t hash[SLC_SOURCE_HASH_BYTES]) { memset(hash, *(int *)context, 32); }
 
 /* Packs the model at path into a new file; packed is its name. */
-static void pack(const char *path, char packed[64])
+static void pack_as(const char *path, unsigned float_format, char packed[64])
 {
     struct error err = {0};
     struct model *model;
     struct model_conversion conversion;
     int byte = 0x5a;
-    const struct slc_write_options options = {
-        .load.threads = 2, .source_name = "dir/source.gguf", .source_hash = source_hash, .context = &byte};
+    const struct slc_write_options options = {.load.threads = 2,
+                                              .source_name = "dir/source.gguf",
+                                              .source_hash = source_hash,
+                                              .context = &byte,
+                                              .float_format = float_format};
     snprintf(packed, 64, "/tmp/sluice-slc-XXXXXX");
     FILE *stream = fdopen(mkstemp(packed), "w+b");
     assert_non_null(stream);
@@ -42,6 +45,8 @@ static void pack(const char *path, char packed[64])
     assert_int_equal(fclose(stream), 0);
     model_close(model);
 }
+
+static void pack(const char *path, char packed[64]) { pack_as(path, 0, packed); }
 
 struct all {
     struct model *model;
@@ -136,6 +141,46 @@ static void test_logits_are_the_same_bits(void **state)
     for (size_t i = 0; i < found.gl_pathc; i++) check_same(found.gl_pathv[i]);
     printf("%zu files and the demo model, the same bits packed\n", found.gl_pathc);
     globfree(&found);
+}
+
+static double squared_error(const float *got, const float *want, size_t n_bytes)
+{
+    double errors = 0, squares = 0;
+    for (size_t i = 0; i < n_bytes / sizeof *got; i++) {
+        errors += (double)(got[i] - want[i]) * (double)(got[i] - want[i]);
+        squares += (double)want[i] * (double)want[i];
+    }
+    return errors / squares;
+}
+
+/* A float file in four bits: about as far from the floats as llama.cpp's Q4_0 of it, and the same on every card. */
+static void test_floats_can_be_packed_in_four_bits(void **state)
+{
+    (void)state;
+    static const unsigned formats[] = {CARD_FORMAT_INT4, CARD_FORMAT_INT4_MIN};
+    const char *floats = FIXTURES "/models/llama/model-f32.gguf";
+    size_t n, n_peer;
+    unsigned rounded;
+    float *want = logits_of(floats, "ref", &n, &rounded);
+    float *peer = logits_of(FIXTURES "/models/llama/model-q4_0.gguf", "ref", &n_peer, &rounded);
+    assert_int_equal(n, n_peer);
+    double allowed = 1.5 * squared_error(peer, want, n);
+    for (size_t i = 0; i < 2; i++) {
+        char packed[64];
+        pack_as(floats, formats[i], packed);
+        float *ref = logits_of(packed, "ref", &n, &rounded), *sim = logits_of(packed, "sim", &n, &rounded);
+        float *dealt = logits_of(packed, "sim:banks=3", &n, &rounded);
+        double error = squared_error(ref, want, n);
+        if (!(error > 0 && error <= allowed)) fail_msg("error %g, more than %g", error, allowed);
+        assert_true(squared_error(sim, ref, n) < 0.02); /* 8-bit activations */
+        assert_memory_equal(sim, dealt, n);
+        free(ref);
+        free(sim);
+        free(dealt);
+        unlink(packed);
+    }
+    free(peer);
+    free(want);
 }
 
 static void test_metadata_are_the_sources(void **state)
@@ -287,6 +332,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_logits_are_the_same_bits),
+        cmocka_unit_test(test_floats_can_be_packed_in_four_bits),
         cmocka_unit_test(test_metadata_are_the_sources),
         cmocka_unit_test(test_damaged_tensors_are_found_before_they_are_used),
         cmocka_unit_test(test_a_model_may_be_closed_before_it_is_verified),

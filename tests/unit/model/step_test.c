@@ -354,6 +354,25 @@ static void test_wrong_limits_are_refused(void **state)
     close_all(&f);
 }
 
+static void test_exact_formats_refuse_what_is_rounded(void **state)
+{
+    (void)state;
+    const struct model_load_options exact = {.exact_formats = true};
+    const char *const kinds[] = {"sim", "ref", "sim:banks=4"};
+    for (unsigned i = 0; i < 6; i++) {
+        struct fixture f = {0};
+        struct loaded_model *loaded = NULL;
+        struct error err = {0};
+        open_all(&f, i % 2 ? "qwen3_moe/model-q4_0.gguf" : "qwen3_moe/model-f32.gguf", kinds[i / 2]);
+        int status = model_load(f.model, f.card, &exact, &loaded, &err);
+        bool rounds = i % 2 == 0 && i / 2 != 1;
+        assert_int_equal(status, rounds ? ERROR_UNSUPPORTED : 0);
+        if (rounds) assert_non_null(strstr(err.text, "of type F32 (relative error"));
+        if (status == 0) loaded_model_close(loaded);
+        close_all(&f);
+    }
+}
+
 static void test_rounding_to_int8_is_reported(void **state)
 {
     (void)state;
@@ -465,6 +484,7 @@ int main(void)
         cmocka_unit_test(test_a_step_without_logits_fills_the_pages),
         cmocka_unit_test(test_wrong_steps_are_refused),
         cmocka_unit_test(test_wrong_limits_are_refused),
+        cmocka_unit_test(test_exact_formats_refuse_what_is_rounded),
         cmocka_unit_test(test_rounding_to_int8_is_reported),
         cmocka_unit_test(test_progress_and_cancelling),
         cmocka_unit_test(test_weights_that_are_not_finite_are_named),

@@ -67,7 +67,7 @@ static void check_card(bool elsewhere, enum gguf_tensor_type type, unsigned form
     const struct card_options card_options = {.threads = 1, .memory_bytes = 128u << 20, .banks = banks};
     const struct model_load_options options = {.threads = threads};
     uint8_t *data = matrix_bytes(type, rows, cols);
-    const struct pack_source source = {type, data, rows, cols, 0};
+    const struct pack_source source = {.type = type, .data = data, .rows = rows, .cols = cols};
     size_t n = card_matrix_bytes(format, rows, cols), bank_bytes = n;
     if (banks > 1) bank_bytes = (n / card_tile_bytes(format, cols) / banks + 2) * card_tile_bytes(format, cols);
     uint8_t *want = malloc(n), *got = malloc(n);
@@ -159,7 +159,7 @@ static void test_each_bank_gets_its_tiles_at_once(void **state)
     uint64_t offset;
     card_event before, after;
     uint8_t *data = matrix_bytes(GGUF_Q4_0, 640, 2048), probe = 0;
-    const struct pack_source source = {GGUF_Q4_0, data, 640, 2048, 0};
+    const struct pack_source source = {.type = GGUF_Q4_0, .data = data, .rows = 640, .cols = 2048};
     open_card(&card_options, true, &card);
     assert_int_equal(card_alloc_dealt(card, 4, 1u << 20, &offset, &err), 0);
     const struct upload_target target = {.address = CARD_ADDR(2, offset), .format = CARD_FORMAT_INT4, .banks = 4};
@@ -186,7 +186,7 @@ static void test_card_memory_is_written_without_copies(void **state)
     card_addr address;
     card_event before, after;
     uint8_t *data = matrix_bytes(GGUF_F32, 33, 60), probe = 0;
-    const struct pack_source source = {GGUF_F32, data, 33, 60, 0};
+    const struct pack_source source = {.type = GGUF_F32, .data = data, .rows = 33, .cols = 60};
     const size_t n = card_matrix_bytes(CARD_FORMAT_F32, 33, 60);
     open_card(&card_options, false, &card);
     assert_int_equal(card_alloc(card, 0, n + 64, &address, &err), 0);
@@ -223,7 +223,8 @@ static void test_the_first_bad_matrix_says_so(void **state)
         open_card(&card_options, false, &card);
         assert_int_equal(upload_open(&upload, card, &options, MATRICES, &err), 0);
         for (unsigned i = 0; i < MATRICES; i++) {
-            const struct pack_source source = {GGUF_Q8_0, i >= BAD ? bad : good, ROWS, COLS, 0};
+            const struct pack_source source = {
+                .type = GGUF_Q8_0, .data = i >= BAD ? bad : good, .rows = ROWS, .cols = COLS};
             struct upload_target target = {.format = CARD_FORMAT_INT8, .banks = 1};
             uint64_t bytes = card_matrix_bytes(CARD_FORMAT_INT8, ROWS, COLS);
             assert_int_equal(card_alloc(card, 0, bytes, &target.address, &err), 0);
@@ -246,7 +247,7 @@ static void test_sums_are_the_same_for_any_number_of_threads(void **state)
     (void)state;
     const struct card_options card_options = {.threads = 1, .memory_bytes = 64u << 20};
     uint8_t *data = matrix_bytes(GGUF_BF16, 5000, 1024);
-    const struct pack_source source = {GGUF_BF16, data, 5000, 1024, 0};
+    const struct pack_source source = {.type = GGUF_BF16, .data = data, .rows = 5000, .cols = 1024};
     struct pack_result first = {0};
     for (unsigned threads = 1; threads <= 5; threads++) {
         const struct model_load_options options = {.threads = threads};

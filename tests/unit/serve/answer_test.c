@@ -93,7 +93,8 @@ static void every_byte_pair_gives_json(void **state)
 static void whole_chat(void **state)
 {
     (void)state;
-    const struct answer_choice choices[] = {{"one\n", 4, "stop"}, {NULL, 0, "length"}};
+    const struct answer_choice choices[] = {{.text = "one\n", .length = 4, .finish_reason = "stop"},
+                                            {.finish_reason = "length"}};
     struct json_out out = {0};
     answer_whole(&chat, choices, 2,
                  &(struct answer_usage){.prompt_tokens = 3, .completion_tokens = 4, .cached_tokens = 2}, &out);
@@ -122,7 +123,7 @@ static void whole_completion(void **state)
 {
     (void)state;
     struct json_out out = {0};
-    answer_whole(&text, &(struct answer_choice){"abc", 3, "length"}, 1,
+    answer_whole(&text, &(struct answer_choice){.text = "abc", .length = 3, .finish_reason = "length"}, 1,
                  &(struct answer_usage){.prompt_tokens = 1, .completion_tokens = 1}, &out);
     json_t *answer = parse(out.bytes, out.length);
     assert_string_equal(get_text(answer, "object"), "text_completion");
@@ -143,7 +144,7 @@ static void chat_events(void **state)
     assert_int_equal(json_integer_value(json_object_get(choice_of(event), "index")), 2);
     assert_true(json_is_null(json_object_get(event, "usage")));
     json_decref(event);
-    answer_event_text(&chat, 0, "a\nb", 3, &out);
+    answer_event_text(&chat, 0, "a\nb", 3, NULL, &out);
     event = one_event(&out);
     assert_string_equal(get_text(json_object_get(choice_of(event), "delta"), "content"), "a\nb");
     assert_true(json_is_null(json_object_get(choice_of(event), "finish_reason")));
@@ -170,7 +171,7 @@ static void completion_events(void **state)
     struct json_out out = {0};
     answer_event_role(&text, 0, &out);
     assert_int_equal(out.length, 0);
-    answer_event_text(&text, 0, "x", 1, &out);
+    answer_event_text(&text, 0, "x", 1, NULL, &out);
     json_t *event = one_event(&out);
     assert_string_equal(get_text(choice_of(event), "text"), "x");
     assert_null(json_object_get(event, "usage"));

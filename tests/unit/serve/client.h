@@ -28,7 +28,7 @@ static inline void client_open(struct client *client, struct event_base *base, s
     signal(SIGPIPE, SIG_IGN); /* as the server has it: a client that is gone is an error of a write */
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
     *client = (struct client){.base = base, .fd = pair[0]};
-    assert_int_equal(connection_accept(set, pair[1], "test", NULL), 0);
+    assert_int_equal(connection_accept(set, pair[1], NULL, "test", NULL), 0);
 }
 
 static inline void client_send(struct client *client, const char *text)

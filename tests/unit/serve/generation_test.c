@@ -96,7 +96,7 @@ static void on_request(void *context, struct connection *connection, const struc
     intake_run(&job, body, length);
     if (job.status == 0)
         job.status =
-            generation_start(f->generations, &f->model, "m", &job.request, &job.prompt, connection, &job.error);
+            generation_start(f->generations, &f->model, "m", &job.request, &job.prompt, connection, NULL, &job.error);
     if (job.status < 0) connection_reply(connection, &(struct http_answer){.status = job.error.status});
     f->refusal = job.error;
     intake_job_clear(&job);
@@ -117,7 +117,7 @@ static void start(struct fixture *f)
     const struct connection_hooks hooks = {on_request, on_refuse, NULL, f};
     memset(&engine, 0, sizeof engine);
     assert_int_equal(outbox_open(&f->outbox, &err), 0);
-    assert_int_equal(generations_open(f->outbox, &f->generations, &err), 0);
+    assert_int_equal(generations_open(f->base, f->outbox, &f->generations, &err), 0);
     assert_int_equal(connection_set_open(f->base, &hooks, &limits, &f->set, &err), 0);
     f->ready = event_new(f->base, outbox_fd(f->outbox), EV_READ | EV_PERSIST, on_ready, f);
     assert_int_equal(event_add(f->ready, NULL), 0);

@@ -8,6 +8,7 @@
 
 #include "host/serve/http.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static int parse(const char *head, struct http_request *out)
@@ -35,6 +36,36 @@ static void a_whole_head(void **state)
     assert_true(r.encoded);
     assert_int_equal(parse("POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: identity\r\n\r\n", &r), 0);
     assert_true(!r.encoded);
+}
+
+static void keys(void **state)
+{
+    static const struct {
+        const char *headers, *key;
+    } cases[] = {
+        {"", ""},
+        {"Authorization: Bearer abc\r\n", "abc"},
+        {"authorization: bearer \t abc \r\n", "abc"},
+        {"X-Api-Key: abc\r\n", "abc"},
+        {"X-Api-Key: abc\r\nAuthorization: Bearer def\r\n", "abc"}, /* the first */
+        {"Authorization: Basic abc\r\n", "?"},
+        {"Authorization: Bearer\r\n", "?"},
+        {"Authorization: Bearer \r\n", "?"},
+        {"Authorization:\r\nX-Api-Key: abc\r\n", "?"},
+    };
+    struct http_request r;
+    char head[600];
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(head, sizeof head, "GET / HTTP/1.1\r\nHost: a\r\n%s\r\n", cases[i].headers);
+        assert_int_equal(parse(head, &r), 0);
+        assert_string_equal(r.key, cases[i].key);
+    }
+    for (int length = HTTP_MAX_KEY; length <= HTTP_MAX_KEY + 1; length++) {
+        snprintf(head, sizeof head, "GET / HTTP/1.1\r\nHost: a\r\nX-Api-Key: %0*d\r\n\r\n", length, 7);
+        assert_int_equal(parse(head, &r), 0);
+        assert_int_equal(strlen(r.key), length == HTTP_MAX_KEY ? HTTP_MAX_KEY : 1);
+    }
 }
 
 static void keep_alive(void **state)
@@ -171,9 +202,9 @@ static void chunk_sizes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_whole_head), cmocka_unit_test(keep_alive), cmocka_unit_test(targets),
-        cmocka_unit_test(refused),      cmocka_unit_test(long_parts), cmocka_unit_test(starts),
-        cmocka_unit_test(chunk_sizes),
+        cmocka_unit_test(a_whole_head), cmocka_unit_test(keys),        cmocka_unit_test(keep_alive),
+        cmocka_unit_test(targets),      cmocka_unit_test(refused),     cmocka_unit_test(long_parts),
+        cmocka_unit_test(starts),       cmocka_unit_test(chunk_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "host/serve/request.h"
+#include "host/serve/request_tools.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,19 +149,34 @@ static void too_many_stops(void **state)
 static void unsupported_is_not_ignored(void **state)
 {
     (void)state;
-    refuses(REQUEST_CHAT, CHAT_WITH(",\"tools\":[{}]"), "tools");
+    refuses(REQUEST_CHAT, CHAT_WITH(",\"tools\":7"), "tools");
+    refuses(REQUEST_CHAT, CHAT_WITH(",\"tools\":[{}]"), "tools[0].function");
+    refuses(REQUEST_CHAT, CHAT_WITH(",\"tools\":[{\"type\":\"custom\"}]"), "tools[0].type");
+    refuses(REQUEST_CHAT, CHAT_WITH(",\"tools\":[{\"function\":{}}]"), "tools[0].function.name");
+    refuses(REQUEST_CHAT, CHAT_WITH(",\"tools\":[{\"function\":{\"name\":\"f\",\"strict\":true}}]"),
+            "tools[0].function.strict");
+    refuses(REQUEST_CHAT, CHAT_WITH(",\"tools\":[{\"function\":{\"name\":\"f\",\"parameters\":1}}]"),
+            "tools[0].function.parameters");
     refuses(REQUEST_CHAT, CHAT_WITH(",\"tool_choice\":\"required\""), "tool_choice");
+    refuses(REQUEST_CHAT, CHAT_WITH(",\"tool_choice\":\"perhaps\""), "tool_choice");
+    refuses(REQUEST_CHAT, CHAT_WITH(",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"f\"}}"),
+            "tool_choice");
+    refuses(REQUEST_CHAT, CHAT_WITH(",\"parallel_tool_calls\":1"), "parallel_tool_calls");
+    refuses(REQUEST_CHAT, CHAT_WITH(",\"enable_thinking\":1"), "enable_thinking");
+    refuses(REQUEST_CHAT, CHAT_WITH(",\"reasoning_effort\":1"), "reasoning_effort");
     refuses(REQUEST_CHAT, CHAT_WITH(",\"tool_choice\":{\"type\":\"function\"}"), "tool_choice");
     refuses(REQUEST_CHAT, CHAT_WITH(",\"functions\":[{}]"), "functions");
-    refuses(REQUEST_CHAT, CHAT_WITH(",\"logprobs\":true"), "logprobs");
+    refuses(REQUEST_CHAT, CHAT_WITH(",\"logprobs\":1"), "logprobs");
+    refuses(REQUEST_CHAT, CHAT_WITH(",\"logprobs\":true,\"top_logprobs\":21"), "top_logprobs");
     refuses(REQUEST_CHAT, CHAT_WITH(",\"top_logprobs\":2"), "top_logprobs");
-    refuses(REQUEST_CHAT, CHAT_WITH(",\"response_format\":{\"type\":\"json_object\"}"), "response_format");
-    refuses(REQUEST_CHAT, CHAT_WITH(",\"response_format\":{}"), "response_format");
+    refuses(REQUEST_CHAT, CHAT_WITH(",\"response_format\":{\"type\":\"xml\"}"), "response_format.type");
+    refuses(REQUEST_CHAT, CHAT_WITH(",\"response_format\":{}"), "response_format.type");
+    refuses(REQUEST_CHAT, CHAT_WITH(",\"guided_regex\":\"a\",\"guided_choice\":[\"a\"]"), "guided_choice");
     refuses(REQUEST_CHAT, CHAT_WITH(",\"response_format\":\"text\""), "response_format");
     refuses(REQUEST_CHAT, CHAT_WITH(",\"modalities\":[\"text\",\"audio\"]"), "modalities");
-    refuses(REQUEST_CHAT, CHAT_WITH(",\"logit_bias\":{\"1\":5}"), "logit_bias");
-    refuses(REQUEST_CHAT, CHAT_WITH(",\"presence_penalty\":0.5"), "presence_penalty");
-    refuses(REQUEST_COMPLETION, PROMPT_WITH(",\"frequency_penalty\":-1"), "frequency_penalty");
+    refuses(REQUEST_CHAT, CHAT_WITH(",\"logit_bias\":{\"one\":5}"), "logit_bias");
+    refuses(REQUEST_CHAT, CHAT_WITH(",\"presence_penalty\":2.5"), "presence_penalty");
+    refuses(REQUEST_COMPLETION, PROMPT_WITH(",\"frequency_penalty\":-3"), "frequency_penalty");
     refuses(REQUEST_COMPLETION, PROMPT_WITH(",\"logprobs\":0"), "logprobs");
     refuses(REQUEST_COMPLETION, PROMPT_WITH(",\"echo\":true"), "echo");
     refuses(REQUEST_COMPLETION, PROMPT_WITH(",\"suffix\":\"x\""), "suffix");
@@ -197,6 +213,39 @@ static void messages(void **state)
     completion_request_free(&r);
     assert_int_equal(parse(REQUEST_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":[]}]}", &r, &error), 0);
     assert_int_equal(r.messages[0].content_length, 0);
+    completion_request_free(&r);
+}
+
+static void tools(void **state)
+{
+    (void)state;
+    struct completion_request r;
+    struct api_error error;
+    assert_int_equal(
+        parse(REQUEST_CHAT,
+              "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"},{\"role\":\"assistant\",\"content\":null,"
+              "\"tool_calls\":[{\"id\":\"c\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":"
+              "\"{\\\"a\\\": 1}\"}}]},{\"role\":\"tool\",\"tool_call_id\":\"c\",\"content\":\"3\"}],"
+              "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}],\"parallel_tool_calls\":false,"
+              "\"reasoning_effort\":\"low\",\"enable_thinking\":true,\"chat_template_kwargs\":{\"x\":1}}",
+              &r, &error),
+        0);
+    assert_true(r.one_call && r.tool_choice == TOOL_CHOICE_AUTO && json_array_size(r.tools) == 1);
+    const char *const given[] = {"tools", "reasoning_effort", "enable_thinking", "x"};
+    for (size_t i = 0; i < 4; i++) assert_non_null(json_object_get(r.template_variables, given[i]));
+    assert_null(r.messages[1].content);
+    const json_t *call = json_array_get(json_object_get(r.messages[1].json, "tool_calls"), 0);
+    assert_true(json_is_object(json_object_get(json_object_get(call, "function"), "arguments")));
+    assert_non_null(json_object_get(r.messages[2].json, "tool_call_id"));
+    request_keep_arguments(&r);
+    call = json_array_get(json_object_get(r.messages[1].json, "tool_calls"), 0);
+    assert_true(json_is_string(json_object_get(json_object_get(call, "function"), "arguments")));
+    completion_request_free(&r);
+    assert_int_equal(parse(REQUEST_CHAT,
+                           CHAT_WITH(",\"tools\":[{\"function\":{\"name\":\"f\"}}],\"tool_choice\":\"none\""), &r,
+                           &error),
+                     0);
+    assert_true(!r.tools && !json_object_get(r.template_variables, "tools"));
     completion_request_free(&r);
 }
 
@@ -320,6 +369,7 @@ int main(void)
         cmocka_unit_test(too_many_stops),
         cmocka_unit_test(unsupported_is_not_ignored),
         cmocka_unit_test(messages),
+        cmocka_unit_test(tools),
         cmocka_unit_test(wrong_messages),
         cmocka_unit_test(too_many_messages),
         cmocka_unit_test(prompts),

@@ -199,6 +199,70 @@ static void await_of_experts_that_are_there_is_one_read(void **state)
     rig_end(&rig);
 }
 
+/* Four experts, one copy and one entry each: what a PER_CHOICE takes is what virtual time says, and nothing passes an AWAIT. */
+static void await_takes_what_virtual_time_says(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_start(&rig);
+    struct card_choice *choice = rig_at(&rig, CHOICES);
+    for (uint32_t i = 0; i < 4; i++) choice[i] = (struct card_choice){.expert = i};
+    const struct card_descriptor publish = {
+        .opcode = CARD_OP_PUBLISH, .tokens = 1, .rows = 4, .dst = MAILBOX, .src = CHOICES, .param = {1}};
+    struct card_descriptor await[2];
+    for (unsigned k = 0; k < 2; k++)
+        await[k] = (struct card_descriptor){.opcode = CARD_OP_AWAIT,
+                                            .flags = CARD_FLAG_PER_CHOICE,
+                                            .tokens = 1,
+                                            .dst = CHOICES + 0x1000 * (k + 1),
+                                            .weight = SLOTS,
+                                            .aux = k ? CHOICES + 0x1000 + 32 : CHOICES,
+                                            .param = {4, 8, 1000}};
+    const struct card_descriptor scale = {
+        .opcode = CARD_OP_SCALE, .tokens = 1, .cols = 16, .dst = CHOICES + 0x8000, .src = CHOICES + 0x9000};
+    struct card_descriptor half_of = await[1],
+                           all_of; /* of 0, 1 and 2, of which 0 has come, one in two: 1, too; then all */
+    half_of.rows = 2;
+    half_of.dst = CHOICES + 0x3000;
+    all_of = half_of;
+    all_of.aux = CHOICES;
+    all_of.dst = CHOICES + 0x4000;
+    all_of.rows = 1;
+    struct error err;
+    const struct sim_clock_order order = {.event = ++rig.events};
+    const struct card_descriptor program[] = {publish, await[0], scale, await[1], scale, half_of, all_of};
+    assert_int_equal(sim_clock_begin(rig.clock, &order, program, 7, &err), 0);
+    charge(&rig, &publish, 0);
+    copy_after(&rig, SIM_CLOCK_READ, MAILBOX, 4, NULL, 0);
+    for (uint32_t i = 0; i < 3; i++) { /* expert 3 was there before */
+        copy_after(&rig, SIM_CLOCK_WRITE, CARD_ADDR(1, 0x100000), i == 0 ? 1000 : 1000000, NULL, 0);
+        copy_after(&rig, SIM_CLOCK_WRITE, SLOTS + i * 8, 8, NULL, 0);
+    }
+    charge(&rig, &await[0], 1);
+    charge(&rig, &scale, 2);
+    charge(&rig, &await[1], 3);
+    charge(&rig, &scale, 4);
+    charge(&rig, &half_of, 5);
+    charge(&rig, &all_of, 6);
+    sim_clock_end(rig.clock);
+    const struct card_choice *half = rig_at(&rig, CHOICES + 0x3000), *whole = rig_at(&rig, CHOICES + 0x4000);
+    assert_int_equal(half[1].expert, 1);
+    assert_int_equal(half[2].expert, CARD_NO_EXPERT);
+    assert_int_equal(half[6].expert, 2);
+    for (uint32_t i = 0; i < 4; i++) assert_int_equal(whole[i].expert, i);
+    const struct card_choice *first = rig_at(&rig, await[0].dst), *second = rig_at(&rig, await[1].dst);
+    const uint32_t none = CARD_NO_EXPERT;
+    const uint32_t want[2][8] = {{none, none, none, 3, 0, 1, 2, none}, {0, none, none, none, none, 1, 2, none}};
+    for (unsigned i = 0; i < 8; i++) {
+        assert_int_equal(first[i].expert, want[0][i]);
+        assert_int_equal(second[i].expert, want[1][i]);
+    }
+    assert_true(rig_operation(&rig, 2)->begin >= rig_operation(&rig, 1)->end);
+    assert_true(rig_operation(&rig, 3)->end > rig_operation(&rig, 1)->end + 2 * US); /* entry 0 has come */
+    assert_true(rig_operation(&rig, 4)->begin >= rig_operation(&rig, 3)->end);
+    rig_end(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -209,6 +273,7 @@ int main(void)
         cmocka_unit_test(many_events_are_remembered),
         cmocka_unit_test(await_ends_when_slots_are_written),
         cmocka_unit_test(await_of_experts_that_are_there_is_one_read),
+        cmocka_unit_test(await_takes_what_virtual_time_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -143,6 +143,42 @@ static void check_page(const struct page_kernels *kernels, uint32_t *state)
     }
 }
 
+/* Halves as they lie in a page against the floats that they are. */
+static void check_halves(const struct page_kernels *kernels, uint32_t *state)
+{
+    static float floats[SLOTS * MOST], query[PAGE_QUERIES][MOST], acc[2][PAGE_QUERIES][MOST];
+    static float score[2][PAGE_QUERIES][SLOTS];
+    static uint16_t half[SLOTS * MOST];
+    const float *queries[PAGE_QUERIES];
+    float *to[2][PAGE_QUERIES], rescale[2][PAGE_QUERIES];
+    slot_set slots[PAGE_QUERIES], any = 0;
+    const uint32_t n = 1 + next(state) % PAGE_QUERIES, dims = 16 * (1 + next(state) % (MOST / 16));
+    for (uint32_t i = 0; i < SLOTS * MOST; i++)
+        half[i] = (uint16_t)(next(state) % 97 ? next(state) & 0xbbff : next(state));
+    for (uint32_t q = 0; q < n; q++) {
+        for (uint32_t i = 0; i < dims; i++) query[q][i] = some_float(state);
+        for (uint32_t i = 0; i < dims; i++) acc[0][q][i] = acc[1][q][i] = some_float(state);
+        slots[q] = some_slots(state);
+        any |= slots[q];
+        queries[q] = query[q];
+        rescale[0][q] = rescale[1][q] = some_float(state);
+        for (int k = 0; k < 2; k++) to[k][q] = acc[k][q];
+    }
+    kernels->read_halves(floats, half, (size_t)SLOTS * dims);
+    kernels->dots(queries, n, floats, dims, any, score[0]);
+    kernels->dots_halves(queries, n, half, dims, any, score[1]);
+    for (uint32_t q = 0; q < n; q++) {
+        for (uint32_t s = 0; s < SLOTS; s++) {
+            if (any >> s & 1) assert_same(score[0][q][s], score[1][q][s]);
+        }
+    }
+    kernels->weigh(to[0], rescale[0], n, (const float(*)[SLOTS])score[0], slots, floats, dims, dims);
+    kernels->weigh_halves(to[1], rescale[1], n, (const float(*)[SLOTS])score[0], slots, half, dims);
+    for (uint32_t q = 0; q < n; q++) {
+        for (uint32_t i = 0; i < dims; i++) assert_same(acc[0][q][i], acc[1][q][i]);
+    }
+}
+
 static void check_unpacking(const struct page_kernels *kernels, uint32_t *state)
 {
     static float to[GROUPS * 32];
@@ -207,6 +243,11 @@ static void page_is_as_in_the_contract(void **unused)
     (void)unused;
     on_all(check_page, 20261121);
 }
+static void halves_are_as_their_floats(void **unused)
+{
+    (void)unused;
+    on_all(check_halves, 31);
+}
 static void unpacking_is_exact(void **unused)
 {
     (void)unused;
@@ -222,6 +263,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(page_is_as_in_the_contract),
+        cmocka_unit_test(halves_are_as_their_floats),
         cmocka_unit_test(unpacking_is_exact),
         cmocka_unit_test(quantize_is_as_in_the_contract),
     };
