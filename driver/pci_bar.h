@@ -30,6 +30,18 @@ static inline bool pci_bar_holds(const struct pci_registers *registers, uint64_t
     return registers->base && offset % width == 0 && offset <= registers->bytes && width <= registers->bytes - offset;
 }
 
+/* Orders accesses of a device against those of the host's memory: the fences of C11 are for threads alone. */
+static inline void pci_barrier(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __asm__ volatile("mfence" ::: "memory");
+#elif defined(__aarch64__)
+    __asm__ volatile("dmb osh" ::: "memory");
+#else
+    __sync_synchronize();
+#endif
+}
+
 /*
  * Compilers do not merge, split or move volatile accesses of a machine word; the fences order them against the host's memory for
  * compiler and processor. A read past the end gives all ones, as a card does that is gone; a write there does nothing.
@@ -39,13 +51,13 @@ static inline bool pci_bar_holds(const struct pci_registers *registers, uint64_t
     {                                                                                                                  \
         if (!pci_bar_holds(registers, offset, width)) return (uint##bits##_t)UINT64_MAX;                               \
         uint##bits##_t value = *(const volatile uint##bits##_t *)(const volatile void *)(registers->base + offset);    \
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);                                                                       \
+        pci_barrier();                                                                                                 \
         return value;                                                                                                  \
     }                                                                                                                  \
     static inline void pci_write##bits(const struct pci_registers *registers, uint64_t offset, uint##bits##_t value)   \
     {                                                                                                                  \
         if (!pci_bar_holds(registers, offset, width)) return;                                                          \
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);                                                                       \
+        pci_barrier();                                                                                                 \
         *(volatile uint##bits##_t *)(volatile void *)(registers->base + offset) = value;                               \
     }
 
