@@ -170,21 +170,9 @@ static const struct command parts[] = {
 };
 enum { N_PARTS = sizeof parts / sizeof parts[0] };
 
-static int print_overview(void)
-{
-    puts("usage: sluice keys add|list|revoke ... (--help after each tells its options)\n");
-    for (int i = 0; i < N_PARTS; i++) printf("  %-8s %s\n", strchr(parts[i].name, ' ') + 1, parts[i].summary);
-    return EXIT_DONE;
-}
-
 static int run(const struct command *self, int argc, char **argv)
 {
-    if (argc < 2) return usage_error(self, "add, list or revoke is missing");
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) return print_overview();
-    for (int i = 0; i < N_PARTS; i++) {
-        if (strcmp(strchr(parts[i].name, ' ') + 1, argv[1]) == 0) return parts[i].run(&parts[i], argc - 1, argv + 1);
-    }
-    return usage_error(self, "\"%s\" is none of add, list, revoke", argv[1]);
+    return command_run_part(self, parts, N_PARTS, argc, argv);
 }
 
 const struct command command_keys = {

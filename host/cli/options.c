@@ -163,3 +163,28 @@ int options_parse(const struct command *command, const struct option *table, int
     }
     return -1;
 }
+
+static const char *last_word(const struct command *part) { return strchr(part->name, ' ') + 1; }
+
+static int print_parts(const struct command *self, const struct command *parts, int n_parts)
+{
+    int width = 0;
+    for (int i = 0; i < n_parts; i++) {
+        const int length = (int)strlen(last_word(&parts[i]));
+        if (length > width) width = length;
+    }
+    printf("usage: sluice %s %s (--help after each tells its options)\n\n", self->name, self->synopsis);
+    for (int i = 0; i < n_parts; i++) printf("  %-*s  %s\n", width, last_word(&parts[i]), parts[i].summary);
+    return EXIT_DONE;
+}
+
+int command_run_part(const struct command *self, const struct command *parts, int n_parts, int argc, char **argv)
+{
+    const int length = (int)strcspn(self->synopsis, " ");
+    if (argc < 2) return usage_error(self, "one of %.*s is missing", length, self->synopsis);
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) return print_parts(self, parts, n_parts);
+    for (int i = 0; i < n_parts; i++) {
+        if (strcmp(last_word(&parts[i]), argv[1]) == 0) return parts[i].run(&parts[i], argc - 1, argv + 1);
+    }
+    return usage_error(self, "\"%s\" is none of %.*s", argv[1], length, self->synopsis);
+}

@@ -44,6 +44,12 @@ struct command {
 int options_parse(const struct command *command, const struct option *table, int argc, char **argv,
                   const char **operands, int max_operands, int *n_operands);
 
+/*
+ * A command of several: argv[1] is the last word of one of parts' names ("keys add"), which gets the rest; --help lists them.
+ * self->synopsis begins with those words, "add|list|revoke ...". The exit status.
+ */
+int command_run_part(const struct command *self, const struct command *parts, int n_parts, int argc, char **argv);
+
 /* Prints "sluice: ..." on stderr and returns EXIT_USAGE or EXIT_FAILED. */
 int usage_error(const struct command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int failure(const char *format, ...) __attribute__((format(printf, 1, 2)));
