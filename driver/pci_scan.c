@@ -5,6 +5,7 @@
 #include "driver/sysfs.h"
 #include "host/base/memory.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -255,8 +256,15 @@ int pci_scan(const struct pci_source *source, struct pci_function **out, size_t 
     struct pci_raw *all;
     struct ports ports;
     size_t n_all;
+    struct stat info;
     *out = NULL;
     *n = 0;
+    if (source->root && stat(source->root, &info) < 0)
+        return error_set(err, ERROR_NOT_FOUND, "%s: %s (a copy of a machine's files expected)", source->root,
+                         strerror(errno));
+    if (source->root && !S_ISDIR(info.st_mode))
+        return error_set(err, ERROR_BAD_ARGUMENT, "%s: not a folder (a copy of a machine's files expected)",
+                         source->root);
     int status = pci_access_read(source, &all, &n_all, err);
     if (status < 0) return status;
     status = find_ports(all, n_all, &ports, err);

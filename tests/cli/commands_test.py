@@ -186,6 +186,8 @@ def run_refuses_what_cannot_be():
     refused(1, "run", "/nonexistent/model.gguf", "-p", "x", words=["/nonexistent/model.gguf"])
     refused(1, "run", __file__, "-p", "x", words=["commands_test.py", "GGUF"])
     refused(1, "run", "-p", "x", "--card", "cuda", words=["cuda", "sim", "ref"])
+    refused(1, "cards", "--root", "/nonexistent", words=["/nonexistent", "No such file"])
+    refused(1, "cards", "--root", __file__, words=["commands_test.py", "not a folder"])
     refused(1, "run", "-p", "word " * 5000, words=["context"])
     refused(1, "run", "-p", "x", "--ctx", "100000000", words=["100000000"])
     for command in (["run"], ["serve"], ["logits", "--tokens=1", "--out=-"], ["bench"]):
