@@ -130,3 +130,16 @@ int bitstream_check(struct bitstream *bitstream, const char *path, const struct 
     if (status == 0) status = check_signature(bitstream, path, policy, &why);
     return status < 0 ? error_set(err, status, "%s: %s", path, why.text) : 0;
 }
+
+int bitstream_copy(const struct bitstream *bitstream, const char *path, uint8_t **out, struct error *err)
+{
+    uint8_t sha256[crypto_hash_sha256_BYTES];
+    *out = malloc(bitstream->map.size);
+    if (!*out) return error_set(err, ERROR_NO_MEMORY, "%s: no memory", path);
+    memcpy(*out, bitstream->map.bytes, bitstream->map.size);
+    crypto_hash_sha256(sha256, *out, bitstream->map.size);
+    if (memcmp(sha256, bitstream->content.sha256, sizeof sha256) == 0) return 0;
+    free(*out);
+    *out = NULL;
+    return error_set(err, ERROR_BAD_FILE, "%s: it was changed while it was opened (try again)", path);
+}

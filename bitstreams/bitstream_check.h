@@ -40,6 +40,12 @@ void bitstream_close(struct bitstream *bitstream);
 int bitstream_check(struct bitstream *bitstream, const char *path, const struct bitstream_policy *policy,
                     struct error *err);
 
+/*
+ * The file's bytes in memory of their own, as a card gets them: *out is owned by the caller (free). ERROR_BAD_FILE if the file was
+ * changed since it was opened, and so is not what was checked.
+ */
+int bitstream_copy(const struct bitstream *bitstream, const char *path, uint8_t **out, struct error *err);
+
 /* path with another ending: "x.json", "x.xclbin.sig". Owned by the caller; NULL if out of memory. */
 char *bitstream_manifest_path(const char *path);
 char *bitstream_signature_path(const char *path);

@@ -175,9 +175,9 @@ int manifest_make(const struct xclbin *xclbin, const struct manifest_facts *fact
 int manifest_check_abi(const struct manifest *manifest, struct error *err)
 {
     uint32_t abi = manifest->abi_version;
-    if (abi == CARD_ABI_VERSION || abi + 1 == CARD_ABI_VERSION) return 0;
+    if (abi >= CARD_ABI_OLDEST && abi <= CARD_ABI_VERSION) return 0;
     return error_set(err, ERROR_UNSUPPORTED, "its kernels speak card ABI %u, this release speaks %u and %u (%s)", abi,
-                     CARD_ABI_VERSION, CARD_ABI_VERSION - 1,
+                     CARD_ABI_VERSION, CARD_ABI_OLDEST,
                      abi < CARD_ABI_VERSION ? "load a bitstream of this release"
                                             : "install the release that the bitstream is from");
 }

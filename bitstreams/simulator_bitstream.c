@@ -220,7 +220,8 @@ static int add_clocks(struct build *build, struct error *err)
 
 static int add_manifest(struct build *build, struct error *err)
 {
-    const struct manifest_facts facts = {.abi_version = CARD_ABI_VERSION,
+    const uint32_t abi = build->request->abi_version;
+    const struct manifest_facts facts = {.abi_version = abi ? abi : CARD_ABI_VERSION,
                                          .card = build->card.name,
                                          .design = "simulator",
                                          .revision = build->request->revision,

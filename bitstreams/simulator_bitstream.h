@@ -34,6 +34,7 @@ struct simulator_bitstream {
     const char *card;       /* a card profile: a name, or a path (profile.h) */
     uint32_t banks;         /* 1 to ENGINE_MAX_BANKS; 0: as many of them as divide the channels */
     uint64_t bank_bytes;    /* of each bank; 0: the profile's. A multiple of 1024 */
+    uint32_t abi_version;   /* that its manifest states; 0: this release's */
     uint16_t mode;          /* XCLBIN_SW_EMU or XCLBIN_HW_EMU */
     uint64_t timestamp;     /* seconds since 1970; the same requests with the same one give the same bytes */
     const char *revision;   /* of the source */

@@ -367,6 +367,7 @@ int card_submit(struct card *card, const struct card_descriptor *program, unsign
                 const card_event *after, unsigned n_after, card_event *done, struct error *err)
 {
     const struct card_check_limits limits = {
+        .abi_version = card->info.abi_version,
         .weight_formats = card->info.weight_formats,
         .kv_formats = card->info.kv_formats,
         .n_banks = card->info.n_banks,

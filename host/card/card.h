@@ -47,10 +47,11 @@ struct card_bank {
 };
 
 struct card_info {
-    const char *backend; /* "sim", "ref", "opencl", "xrt"; static storage */
-    char name[64];       /* for people */
-    char profile[32];    /* of the card whose time it keeps: "u55c"; empty without a clock */
-    uint32_t abi_version;
+    const char *backend;     /* "sim", "ref", "opencl", "xrt"; static storage */
+    char name[64];           /* for people */
+    char address[20];        /* of its PCI function, "0000:3b:00.1"; empty: not on PCI, or not known */
+    char profile[32];        /* of the card whose time it keeps: "u55c"; empty without a clock */
+    uint32_t abi_version;    /* CARD_ABI_OLDEST to CARD_ABI_VERSION: programs use nothing that came later */
     uint32_t weight_formats; /* bit (1 << enum card_format): formats that MATMUL takes */
     uint32_t kv_formats;     /* bit (1 << enum card_format): page formats */
     unsigned kv_default;     /* enum card_format: the page format when nobody asks for one */
@@ -92,12 +93,16 @@ typedef uint64_t card_event;
  * generic: the instructions it computes with, the fastest unless asked otherwise), "ref", "opencl" (the first device that
  * can be a card), "opencl:1" (the second device), "xrt", "xrt:1,bitstream=FILE" (README.md). *out is owned by the caller: card_close.
  *
+ * "sim:abi=2": it speaks that version of the card ABI, as a card with an older bitstream does.
+ *
  * "sim:u55c" (a profile's name, or the path of one: whatever has a '/' or a '.') is a card with that profile's banks and
  * memory and a virtual clock; "sim:u55c,host=NAME": in that host and not the profile's own; "sim:u55c,timing": nothing is
  * computed, what ROUTER, TOP_K and INDEX choose is made up, and memory that programs read is not touched.
  * memory_bytes of the options overrides the profile's, divided over the banks as the profile's is.
- * ERROR_NOT_FOUND for a backend that this build does not have (the message lists those it has); never falls back.
+ * ERROR_NOT_FOUND for a backend that this build does not have (the message lists those it has); never falls back. Where
+ * nothing was tried because nobody has said with what (xrt without a bitstream), the error's detail is CARD_NOT_CONFIGURED.
  */
+#define CARD_NOT_CONFIGURED 1
 int card_open(const char *spec, const struct card_options *options, struct card **out, struct error *err);
 
 /* Waits for what is running, frees every allocation and the card. NULL is allowed. */

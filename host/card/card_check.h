@@ -13,8 +13,8 @@
 #include <stdint.h>
 
 struct card_check_limits {
-    uint32_t weight_formats, kv_formats; /* as in struct card_info */
-    uint32_t n_banks;                    /* over which a matrix may be dealt */
+    uint32_t abi_version, weight_formats, kv_formats; /* as in struct card_info */
+    uint32_t n_banks;                                 /* over which a matrix may be dealt */
     /* Bytes from address to the end of the allocation that holds it; 0 if none does. */
     uint64_t (*extent)(const void *context, card_addr address);
     const void *context;

@@ -228,7 +228,10 @@ int check_await_params(const struct card_descriptor *d, const struct card_descri
                        const struct card_check_limits *limits, struct error *err)
 {
     (void)e;
-    (void)limits;
+    if (limits->abi_version < CARD_ABI_PER_CHOICE && (d->flags & CARD_FLAG_PER_CHOICE || d->param[3] > 0))
+        return error_set(err, ERROR_BAD_ARGUMENT, "%s: of card ABI %u, this card speaks %u",
+                         d->param[3] > 0 ? "P3 (descriptors)" : "flags: PER_CHOICE", CARD_ABI_PER_CHOICE,
+                         limits->abi_version);
     int rc = check_between("P0 (choices)", d->param[0], 1, MAX_CHOICES, err);
     if (!rc) rc = check_between("P1 (experts)", d->param[1], 1, MAX_EXPERTS, err);
     return rc ? rc : check_between("P2 (microseconds)", d->param[2], 1, MAX_AWAIT_US, err);

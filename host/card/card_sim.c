@@ -19,6 +19,7 @@ struct sim_card {
     struct sim_executor *executor;
     struct sim_clock *clock; /* NULL: no profile */
     bool timing;
+    unsigned abi; /* 0: this release's */
     char profile[PROFILE_NAME_BYTES], title[64];
 };
 
@@ -102,6 +103,7 @@ static int open_card(const struct card_options *asked, const struct card_extents
         return rc;
     }
     sim_keep_time(card->executor, card->clock, card->timing);
+    card->abi = settings.abi;
     *out = &card->host.base;
     return 0;
 }
@@ -110,6 +112,7 @@ static void describe(const struct card_backend *backend, struct card_info *info)
 {
     const struct sim_card *card = const_card_of(backend);
     card_describe_formats(info);
+    if (card->abi) info->abi_version = card->abi;
     info->threads = sim_threads(card->executor);
     const char *how = card->timing ? "timing only" : sim_simd(card->executor);
     snprintf(info->name, sizeof info->name, "simulated %.40s, %s", card->clock ? card->title : "card", how);

@@ -6,13 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool read_banks(const char *text, size_t length, unsigned *banks)
+static bool read_number(const char *text, size_t length, unsigned least, unsigned most, unsigned *number)
 {
     if (length == 0 || text[0] < '0' || text[0] > '9') return false;
     char *end;
     const unsigned long n = strtoul(text, &end, 10);
-    *banks = n <= CARD_MAX_BANKS ? (unsigned)n : 0;
-    return end == text + length && *banks > 0;
+    *number = n <= most ? (unsigned)n : 0;
+    return end == text + length && n >= least && n <= most;
 }
 
 /* Copies what is not empty and fits. */
@@ -32,7 +32,9 @@ static bool begins(const char *text, size_t length, const char *name)
 /* One setting; false if there is no such setting. The first may be a profile's name. */
 static bool read_setting(const char *text, size_t length, bool first, struct sim_settings *settings)
 {
-    if (begins(text, length, "banks=")) return read_banks(text + 6, length - 6, &settings->banks);
+    if (begins(text, length, "banks=")) return read_number(text + 6, length - 6, 1, CARD_MAX_BANKS, &settings->banks);
+    if (begins(text, length, "abi="))
+        return read_number(text + 4, length - 4, CARD_ABI_OLDEST, CARD_ABI_VERSION, &settings->abi);
     if (begins(text, length, "simd=")) return read_text(text + 5, length - 5, settings->simd, sizeof settings->simd);
     if (begins(text, length, "host=")) return read_text(text + 5, length - 5, settings->host, sizeof settings->host);
     if (length == 6 && begins(text, length, "timing")) return settings->timing = true;
@@ -46,9 +48,9 @@ int sim_settings_read(const char *text, struct sim_settings *settings, struct er
         if (!read_setting(at, length, at == text, settings))
             return error_set(
                 err, ERROR_NOT_FOUND,
-                "card sim:%s: sim, or sim: with banks=N (1 to %d) and simd=NAME after it, or sim:PROFILE with "
-                "host=NAME, timing and simd=NAME after that, comma between, expected",
-                text, CARD_MAX_BANKS);
+                "card sim:%s: sim, or sim: with banks=N (1 to %d), simd=NAME and abi=N (%u to %u) after it, or "
+                "sim:PROFILE with host=NAME, timing, simd=NAME and abi=N after that, comma between, expected",
+                text, CARD_MAX_BANKS, CARD_ABI_OLDEST, CARD_ABI_VERSION);
         at += length;
         if (!*at) break;
     }

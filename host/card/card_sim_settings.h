@@ -12,6 +12,7 @@ struct sim_settings {
     char host[256];    /* name or path; empty: the profile's */
     char simd[16];     /* empty: the fastest */
     unsigned banks;    /* left alone unless named */
+    unsigned abi;      /* 0: this release's */
     bool timing;       /* nothing is computed */
 };
 

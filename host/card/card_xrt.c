@@ -73,7 +73,11 @@ static void describe(const struct card_backend *backend, struct card_info *info)
 {
     const struct xrt_card *card = const_card_of(backend);
     card_describe_formats(info);
+    info->abi_version = card->request.abi_version;
     snprintf(info->name, sizeof info->name, "%s", card->name);
+    const char *found = card->process.shared->address;
+    snprintf(info->address, sizeof info->address, "%.*s", (int)sizeof info->address - 1,
+             card->settings.address[0] ? card->settings.address : found);
     info->n_banks = card->request.n_banks;
     for (unsigned b = 0; b < info->n_banks; b++) {
         snprintf(info->bank[b].name, sizeof info->bank[b].name, "%s", card->request.bank[b].name);
@@ -202,10 +206,11 @@ static int load_locked(struct xrt_card *card, const char *path, struct error *er
     snprintf(settings.bitstream, sizeof settings.bitstream, "%s", path);
     int rc = xrt_bitstream_open(&settings, &card->options, &request, profile, sizeof profile, err);
     if (rc) return rc;
-    if (!same_banks(&request, &card->request) || request.emulation != card->request.emulation) {
+    const bool same = same_banks(&request, &card->request);
+    if (!same || request.emulation != card->request.emulation || request.abi_version != card->request.abi_version) {
         free((void *)(uintptr_t)request.xclbin);
-        return error_set(err, ERROR_UNSUPPORTED,
-                         "%s: other banks than those of the bitstream that is loaded (restart with it)", path);
+        return error_set(err, ERROR_UNSUPPORTED, "%s: other %s than the bitstream that is loaded (restart with it)",
+                         path, same ? "card ABI" : "banks");
     }
     free((void *)(uintptr_t)card->request.xclbin);
     card->request = request;

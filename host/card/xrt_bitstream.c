@@ -46,6 +46,7 @@ static bool read_setting(const char *text, size_t length, bool first, struct xrt
         out->has_watchdog = true;
         return read_number(text + 9, length - 9, 3600000, &out->watchdog_ms);
     }
+    if (is(text, length, "address=")) return read_path(text + 8, length - 8, out->address, sizeof out->address);
     if (length == 8 && is(text, length, "unsigned")) return out->allow_unsigned = true;
     return first && read_number(text, length, 255, &out->device);
 }
@@ -58,8 +59,8 @@ int xrt_settings_read(const char *text, struct xrt_settings *out, struct error *
         const size_t length = strcspn(at, ",");
         if (!read_setting(at, length, at == text, out))
             return error_set(err, ERROR_NOT_FOUND,
-                             "card xrt:%s: xrt, or xrt: with the number of a card, bitstream=FILE, keys=DIR, unsigned "
-                             "and watchdog=MS, comma between, expected",
+                             "card xrt:%s: xrt, or xrt: with the number of a card, bitstream=FILE, keys=DIR, unsigned, "
+                             "watchdog=MS and address=PCI, comma between, expected",
                              text);
         at += length;
         if (*at) at++;
@@ -68,9 +69,11 @@ int xrt_settings_read(const char *text, struct xrt_settings *out, struct error *
     if (!out->bitstream[0] && named && !read_path(named, strlen(named), out->bitstream, sizeof out->bitstream))
         return error_set(err, ERROR_NOT_FOUND, "SLUICE_BITSTREAM is not a path");
     if (out->bitstream[0]) return 0;
-    return error_set(err, ERROR_NOT_FOUND,
-                     "card xrt: which bitstream is not said (--card xrt:bitstream=FILE, or SLUICE_BITSTREAM=FILE; "
-                     "bitstreams/build makes one)");
+    error_set(err, ERROR_NOT_FOUND,
+              "card xrt: which bitstream is not said (--card xrt:bitstream=FILE, or SLUICE_BITSTREAM=FILE; "
+              "bitstreams/build makes one)");
+    if (err) err->detail = CARD_NOT_CONFIGURED;
+    return ERROR_NOT_FOUND;
 }
 
 /* ---- banks ---- */
@@ -136,10 +139,11 @@ static int take(const struct bitstream *bitstream, const char *path, const struc
                          path);
     int rc = find_banks(&bitstream->xclbin, options, request, path, err);
     if (rc) return rc;
-    uint8_t *copy = malloc(bitstream->map.size);
-    if (!copy) return error_set(err, ERROR_NO_MEMORY, "%s: no memory", path);
-    memcpy(copy, bitstream->map.bytes, bitstream->map.size);
+    uint8_t *copy;
+    rc = bitstream_copy(bitstream, path, &copy, err);
+    if (rc) return rc;
     request->xclbin = copy;
+    request->abi_version = bitstream->manifest.abi_version;
     request->n_xclbin = bitstream->map.size;
     return 0;
 }

@@ -13,11 +13,12 @@ struct xrt_settings {
     bool allow_unsigned;
     bool has_watchdog;
     unsigned watchdog_ms; /* 0: none */
+    char address[20];     /* of the card's PCI function, where it is not to be found out; else empty */
 };
 
 /*
- * "", or a device's number and settings, comma between: bitstream=FILE, keys=DIR, unsigned, watchdog=MS. ERROR_NOT_FOUND
- * for another one.
+ * "", or a device's number and settings, comma between: bitstream=FILE, keys=DIR, unsigned, watchdog=MS,
+ * address=0000:3b:00.1. ERROR_NOT_FOUND for another one.
  */
 int xrt_settings_read(const char *text, struct xrt_settings *out, struct error *err);
 

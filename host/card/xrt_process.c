@@ -18,6 +18,7 @@
 #define FIRST_FD 10 /* above those that the process gets */
 #define OPEN_SECONDS 120u
 #define CLOSE_MS 5000u
+#define KILLED_MS 10000u /* a process that its driver holds does not even end then: it is left behind */
 #define PAGE UINT64_C(4096)
 
 extern char **environ;
@@ -217,7 +218,7 @@ void xrt_process_close(struct xrt_process *process)
 {
     int status;
     if (process->life >= 0) close(process->life); /* which tells it to end */
-    for (unsigned ms = 0; process->pid && !has_ended(process, &status); ms++) {
+    for (unsigned ms = 0; ms < KILLED_MS && process->pid && !has_ended(process, &status); ms++) {
         if (ms == CLOSE_MS) (void)kill(-process->pid, SIGKILL);
         (void)poll(NULL, 0, 1);
     }

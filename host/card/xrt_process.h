@@ -21,6 +21,7 @@ struct xrt_bank {
 /* What the process is to open. */
 struct xrt_request {
     unsigned device;
+    uint32_t abi_version; /* of the bitstream */
     bool emulation;
     const uint8_t *xclbin; /* checked already; copied */
     size_t n_xclbin;

@@ -52,7 +52,7 @@ struct xrt_command {
     uint32_t bank, n_after;
     uint64_t offset, bytes; /* of a copy, in the bank and its window */
     uint32_t n_descriptors, n_extents, new_extents;
-    uint64_t limit_us; /* of a run: the watchdog */
+    uint64_t limit_us; /* for the watchdog; 0: it may take for ever */
     struct xrt_ticket after[XRT_AFTER];
     /* The process's. */
     int32_t error; /* enum error_code */
@@ -75,6 +75,7 @@ struct xrt_shared {
     _Atomic uint32_t state;
     int32_t error; /* enum error_code */
     char text[480];
+    char address[20]; /* of the PCI function; "": not known */
     /* Both. */
     _Atomic uint32_t answers;
     _Atomic uint64_t wanted; /* xrt_ticket_code of the one that the server sleeps for; 0: it wakes for each */

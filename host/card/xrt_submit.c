@@ -16,6 +16,7 @@
 /* What a card that works does at least, for the watchdog: a tenth of the slowest profile's reach. */
 #define SLOW_BYTES_PER_US 1000u
 #define SLOW_MULTIPLY_ADDS_PER_US 10000u
+#define SLOW_LINK_BYTES_PER_US 50u /* a fifth of Gen1 x1 */
 
 /* ---- copies ---- */
 
@@ -47,6 +48,7 @@ int xrt_copy(struct xrt_card *card, const struct card_order *order, card_addr ad
         command->bank = bank;
         command->offset = at;
         command->bytes = stop - at;
+        command->limit_us = card->watchdog_us ? card->watchdog_us + command->bytes / SLOW_LINK_BYTES_PER_US : 0;
         piece.last = stop == end;
         piece.bank = bank;
         piece.from = at;

@@ -3,6 +3,7 @@
 
 #include "driver/hwmon.h"
 #include "driver/pci_link.h"
+#include "driver/xmc.h"
 #include "host/cli/link_cost.h"
 #include "host/cli/print_text.h"
 #include "host/cli/shell_name.h"
@@ -22,9 +23,11 @@ const char *card_state(const struct pci_function *function)
     return function->role == PCI_ROLE_MANAGEMENT ? "management" : "ready";
 }
 
+/* By hwmon, else as XRT's own tools read them. */
 static size_t read_sensors(const struct pci_function *function, struct sensor *sensors)
 {
     size_t n = hwmon_read(function->folder, sensors, CARDS_MAX_SENSORS);
+    if (n == 0) n = xmc_read(function->folder, sensors, CARDS_MAX_SENSORS);
     return n < CARDS_MAX_SENSORS ? n : CARDS_MAX_SENSORS;
 }
 

@@ -145,6 +145,8 @@ static int run_build(const struct command *self, int argc, char **argv)
          ENGINE_MAX_BANKS},
         {"bank-bytes", 0, OPTION_U64, &request.bank_bytes, "N", "of each bank (the card's)", 1024, 281474976710656.0},
         {"payload", 0, OPTION_TEXT, &payload, "F", "content of the BITSTREAM section (a start script, zipped)", 0, 0},
+        {"abi", 0, OPTION_U32, &request.abi_version, "N", "card ABI that its manifest states (this release's)", 1,
+         4294967295.0},
         {"timestamp", 0, OPTION_U64, &request.timestamp, "N", "seconds since 1970 that it states (0: none)", 0, 0},
         {"manifest", 0, OPTION_TEXT, &manifest, "F", "write the manifest to this file too", 0, 0},
         {0},

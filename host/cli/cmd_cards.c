@@ -34,13 +34,20 @@ static uint64_t total_bytes(const struct card_info *info)
     return sum;
 }
 
+/* A backend that was not told with what is no failure: nothing of it was tried. */
+static const char *failed_state(const struct error *err)
+{
+    return err->detail == CARD_NOT_CONFIGURED ? "not configured" : "failed";
+}
+
 static void print_backends(void)
 {
     for (const char *const *name = card_backends(); *name; name++) {
         struct card_info info;
         struct error err = {0};
         if (describe_backend(*name, &info, &err) < 0) {
-            printf("%-14s %-10s %-10s %s\n", *name, "-", "failed", err.text);
+            const char *state = failed_state(&err);
+            printf("%-14s %-10s %-10s%s %s\n", *name, "-", state, strlen(state) > 10 ? ":" : "", err.text);
             continue;
         }
         char memory[16];
@@ -56,7 +63,7 @@ static void add_backends(json_t *cards)
         struct error err = {0};
         json_t *card;
         if (describe_backend(*name, &info, &err) < 0)
-            card = json_pack("{s:s, s:s, s:s}", "card", *name, "state", "failed", "error", err.text);
+            card = json_pack("{s:s, s:s, s:s}", "card", *name, "state", failed_state(&err), "error", err.text);
         else
             card = json_pack("{s:s, s:s, s:s, s:I, s:i}", "card", *name, "state", "ready", "name", info.name,
                              "memory_bytes", (json_int_t)total_bytes(&info), "abi", (int)info.abi_version);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sluice serve: the HTTP front end, until SIGTERM. */
 #include "host/cli/commands.h"
+#include "host/cli/serve_card_events.h"
 #include "host/cli/serve_config.h"
 #include "host/cli/session.h"
 #include "host/serve/serve.h"
@@ -106,10 +107,12 @@ static int serve(const struct settings *settings)
     };
     struct error err = {0};
     char *cached;
+    serve_card_events_open(&options.card_events);
     int status = session_cached_path(&settings->session, false, &cached, &err);
     if (cached) options.model_path = cached;
     if (status == 0) status = serve_run(&options, &err);
     free(cached);
+    serve_card_events_close(&options.card_events);
     return status < 0 ? failure("serve: %s", err.text) : EXIT_DONE;
 }
 

@@ -71,7 +71,7 @@ void doctor_look_at_bitstream(struct doctor *doctor)
     struct error err = {0};
     if (!doctor->bitstream) {
         doctor_add(doctor, FINDING_NOTE, "bitstream", "sluice doctor --bitstream FILE.xclbin",
-                   "none was named; this release speaks card ABI %u and %u", CARD_ABI_VERSION, CARD_ABI_VERSION - 1);
+                   "none was named; this release speaks card ABI %u and %u", CARD_ABI_VERSION, CARD_ABI_OLDEST);
         return;
     }
     if (bitstream_open(doctor->bitstream, NULL, &bitstream, &err) < 0) {

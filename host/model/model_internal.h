@@ -61,6 +61,7 @@ struct loaded_model {
     struct expert_pool *pool; /* owned; NULL: each expert has its own slot */
     uint32_t expert_limit_us; /* with a pool */
     bool plans_guesses;       /* with a pool: programs run the next layer's router ahead */
+    bool plans_waves;         /* with a pool: the card's ABI has AWAIT for some of the experts */
     void *server;             /* of the pool, with how it is closed */
     void (*close_server)(void *server);
     double error_squares, value_squares; /* of all converted tensors */

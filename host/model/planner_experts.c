@@ -188,7 +188,7 @@ static void compute_rows(struct planner *p, struct activations *outputs, struct 
  * Waves, each of the experts that are there: who was there already first, and of those that come an even share of what is left
  * in each, so that little is left to compute when the last one has come. They share their buffers: what a wave makes of another
  * one's rows before its down matrix is not used. Each activates all rows, which long steps notice: few waves for them. While
- * measuring as many as any step has.
+ * measuring as many as any step has. A card of an ABI that only knows all or none has one wave.
  */
 #define MOST_WAVES 9u
 #define LONG_STEP 8u /* tokens; longer ones have LONG_WAVES */
@@ -197,6 +197,7 @@ static void compute_rows(struct planner *p, struct activations *outputs, struct 
 static uint32_t count_waves(const struct planner *p, uint32_t tokens, uint32_t n_choices)
 {
     if (p->loaded == NULL) return MOST_WAVES;
+    if (!p->loaded->plans_waves) return 1;
     if (tokens > LONG_STEP) return LONG_WAVES;
     return n_choices + 1 < MOST_WAVES ? n_choices + 1 : MOST_WAVES;
 }

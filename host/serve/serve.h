@@ -13,6 +13,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Cards that come and go, told by whoever may look at the bus. */
+struct serve_card_events {
+    int fd; /* readable when there is something; -1: nobody tells. Stays the caller's */
+    void *context;
+    /*
+     * The next event: 1, with the PCI address of a function and whether it has gone; 0: none now (never waits); -1: some were lost.
+     */
+    int (*next)(void *context, char address[20], bool *gone);
+    bool (*is_there)(void *context, const char *address);
+};
+
 struct serve_options {
     const char *model_path; /* NULL: the demo model */
     const char *host;       /* an IPv4 or IPv6 address, or "localhost" */
@@ -32,6 +43,8 @@ struct serve_options {
     const char *expert_policy, *expert_guess, *record_routing;
     bool lookup;            /* as struct draft_load_options has them: */
     const char *draft_path; /* at most one of the two */
+
+    struct serve_card_events card_events; /* of the card that serves, by its card_info's address */
 
     /* Lines for people, without a newline: what the server does, and (if not NULL) one for each answer. */
     void (*notice)(void *context, const char *line);

@@ -92,6 +92,7 @@ static void on_outbox(evutil_socket_t fd, short what, void *context)
     server->seen = state;
     if (state == SERVING_READY) {
         announce_ready(server);
+        server_watch_card(server);
     } else if (state == SERVING_FAILED) {
         engine_failed(server);
         start_drain(server);
@@ -280,6 +281,7 @@ static void server_close(struct server *server)
     tls_close(server->tls);
     serving_close(server->serving);
     stop_listening(server);
+    free_event(server->on_card);
     free_event(server->outbox_ready);
     free_event(server->on_term);
     free_event(server->on_int);

@@ -33,6 +33,9 @@ struct server {
     struct generations *generations;
     struct connection_set *connections;
     struct serving *serving;
+    struct event *on_card; /* NULL: nobody tells of cards that go */
+    bool card_gone;        /* the one that serves */
+    unsigned cards_removed;
 
     enum serving_state seen; /* the state that was announced last */
     bool draining;
@@ -44,6 +47,12 @@ struct server {
 void server_answer(void *context, struct connection *connection, const struct http_request *request, const char *body,
                    size_t length);
 void server_refuse(void *context, struct connection *connection, int status, const char *why);
+
+/* Listens for the card's going away, once the card is known. Nothing is done where it has no address. (card_watch.c) */
+void server_watch_card(struct server *server);
+
+/* 0, or -1 with what to answer where the card has gone. */
+int server_check_card(const struct server *server, struct api_error *error);
 
 /* Starts what has come out of the intake. (completions.c) */
 void server_take_intake(struct server *server);

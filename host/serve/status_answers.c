@@ -51,7 +51,9 @@ static void put_engine(const struct engine *engine, struct json_out *out)
 void server_answer_metrics(const struct server *server, struct connection *connection)
 {
     struct json_out out = {0};
-    put(&out, "ready", "gauge", "1 while completions are taken.", server->seen == SERVING_READY && !server->draining);
+    put(&out, "ready", "gauge", "1 while completions are taken.",
+        server->seen == SERVING_READY && !server->draining && !server->card_gone);
+    put(&out, "cards_removed_total", "counter", "Times that the card went from the bus.", server->cards_removed);
     put_connections(server, &out);
     if (server->seen == SERVING_READY) put_engine(serving_model(server->serving)->engine, &out);
     connection_reply(connection, &(struct http_answer){.status = out.failed ? 500 : 200,
@@ -61,10 +63,15 @@ void server_answer_metrics(const struct server *server, struct connection *conne
     json_out_free(&out);
 }
 
-static void put_card(const struct card_info *card, struct json_out *out)
+static void put_card(const struct card_info *card, bool gone, struct json_out *out)
 {
     json_out_format(out, "{\"object\":\"card\",\"backend\":\"%s\",\"name\":", card->backend);
     json_out_string(out, card->name, strlen(card->name));
+    json_out_format(out, ",\"state\":\"%s\",\"address\":", gone ? "gone" : "ready");
+    if (card->address[0] != '\0')
+        json_out_string(out, card->address, strlen(card->address));
+    else
+        json_out_text(out, "null");
     json_out_text(out, ",\"profile\":");
     if (card->profile[0] != '\0')
         json_out_string(out, card->profile, strlen(card->profile));
@@ -84,7 +91,7 @@ void server_answer_cards(const struct server *server, struct connection *connect
 {
     struct json_out out = {0};
     json_out_text(&out, "{\"object\":\"list\",\"data\":[");
-    if (server->seen == SERVING_READY) put_card(&serving_model(server->serving)->card, &out);
+    if (server->seen == SERVING_READY) put_card(&serving_model(server->serving)->card, server->card_gone, &out);
     json_out_text(&out, "]}");
     server_reply_json(connection, 200, &out);
     json_out_free(&out);

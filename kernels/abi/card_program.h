@@ -110,6 +110,8 @@
 #include <stdint.h>
 
 #define CARD_ABI_VERSION 3u
+#define CARD_ABI_OLDEST (CARD_ABI_VERSION - 1) /* that the host speaks, without what came later: */
+#define CARD_ABI_PER_CHOICE 3u                 /* PER_CHOICE and P3 of AWAIT, choices of CARD_NO_EXPERT */
 
 /* Bank in bits 63..56, byte offset in the bank in bits 55..0. */
 typedef uint64_t card_addr;

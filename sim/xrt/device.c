@@ -113,13 +113,22 @@ static int answer(struct device *device, uint32_t api, const struct request_fiel
     }
 }
 
+/* Whether the fault that tests ask for is to happen now. */
+static bool stalls(struct device *device, uint32_t api)
+{
+    return (api == REQUEST_HOST_TO_DEVICE || api == REQUEST_DEVICE_TO_HOST) &&
+           ++device->copies == device->stall_at_copy;
+}
+
 int device_serve(struct device *device, struct error *err)
 {
-    for (;;) {
+    for (bool stalled = false;;) {
         uint32_t api;
         int rc = wire_receive(&device->wire, &api, err);
         if (rc == ERROR_CANCELLED) return 0;
         if (rc) return rc;
+        stalled = stalled || stalls(device, api);
+        if (stalled) continue;
         const struct request_fields fields = read_fields(&device->wire);
         rc = answer(device, api, &fields, err);
         if (rc == ERROR_CANCELLED) return 0;

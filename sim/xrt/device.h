@@ -11,6 +11,8 @@ struct device {
     struct card_space space;
     struct engine_unit *unit;
     bool hw_emu; /* else sw_emu: closes differ, and seek is already part of addresses */
+    uint64_t copies,
+        stall_at_copy; /* the copy, counted from 1, that is never answered, nor anything behind it: for tests */
 };
 
 /* Serves until the host closes. An error that is not the end of the other side is returned. */

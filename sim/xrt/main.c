@@ -9,6 +9,7 @@
  *   SLUICE_XRT_REPORT     a file: runs and virtual time, one line of JSON when the card closes
  *   SLUICE_XRT_HANG_AT, SLUICE_XRT_DIE_AT
  *                         the run, counted from 1, that never ends, or in which the process kills itself: for tests
+ *   SLUICE_XRT_STALL_AT   the copy, counted from 1 in what XRT cuts them to, that is never answered: for tests
  */
 #include "sim/xrt/device.h"
 
@@ -93,7 +94,9 @@ int main(int argc, char **argv)
     };
     if (argc == 3 && strcmp(argv[1], "--card") == 0) settings.card = argv[2];
     if (!settings.card) settings.card = "u55c";
-    struct device device = {.wire.socket = -1, .hw_emu = mode && strcmp(mode, "hw_emu") == 0};
+    struct device device = {.wire.socket = -1,
+                            .hw_emu = mode && strcmp(mode, "hw_emu") == 0,
+                            .stall_at_copy = number_of("SLUICE_XRT_STALL_AT")};
     signal(SIGPIPE, SIG_IGN);
     const int rc = serve(&device, &settings, &err);
     if (rc) return refuse(&err);

@@ -315,8 +315,12 @@ def a_killed_command_leaves_a_trace_that_parses():
 def cards_lists_every_backend():
     out = done("cards").stdout
     assert "sim" in out and "ref" in out and "ready" in out
-    names = [card["card"] for card in json.loads(done("cards", "--json").stdout)]
+    cards = json.loads(done("cards", "--json").stdout)
+    names = [card["card"] for card in cards]
     assert names[:2] == ["sim", "ref"], names
+    if "xrt" in names and "SLUICE_BITSTREAM" not in os.environ:
+        assert "not configured: card xrt: which bitstream is not said" in out, out
+        assert cards[names.index("xrt")]["state"] == "not configured", cards
 
 
 @test

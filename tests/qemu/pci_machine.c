@@ -14,6 +14,7 @@
 #include "driver/vfio_device.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -366,6 +367,130 @@ static bool ask_for(int fd, const char *request, enum pci_event_kind kind, const
     return false;
 }
 
+/* ---- configuration space, as a driver or the firmware would write it ---- */
+
+/* Where the PCI Express capability of a function is; 0: it has none. */
+static uint8_t express_capability(int config)
+{
+    uint8_t at = 0, head[2];
+    if (pread(config, &at, 1, 0x34) != 1) return 0;
+    for (unsigned i = 0; at && i < 48; i++, at = head[1]) {
+        if (pread(config, head, 2, at) != 2) return 0;
+        if (head[0] == 0x10) return at;
+    }
+    return 0;
+}
+
+/* Clears bits of a word and sets others, at an offset of configuration space or of the PCI Express capability. */
+static bool change_bits(const char *address, bool express, uint8_t offset, uint16_t clear, uint16_t set)
+{
+    char path[PATH_MAX];
+    uint16_t word = 0;
+    snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/config", address);
+    int config = open(path, O_RDWR | O_CLOEXEC);
+    const uint8_t base = config >= 0 && express ? express_capability(config) : 0;
+    bool good = config >= 0 && (base || !express) && pread(config, &word, sizeof word, base + offset) == sizeof word;
+    word = (uint16_t)((word & ~clear) | set);
+    good = good && pwrite(config, &word, sizeof word, base + offset) == sizeof word;
+    if (config >= 0) close(config);
+    return good;
+}
+
+/* ---- errors of the link ---- */
+
+/* What a driver asks for before the device may report errors, and the firmware of the port above. */
+static bool report_errors(const struct pci_function *function)
+{
+    enum { COMMAND = 4, SERR = 1 << 8, DEVICE_CONTROL = 8, ALL_ERRORS = 0xf, BRIDGE_CONTROL = 0x3e, BRIDGE_SERR = 2 };
+    return change_bits(function->text, true, DEVICE_CONTROL, 0, ALL_ERRORS) &&
+           change_bits(function->text, false, COMMAND, 0, SERR) &&
+           change_bits(function->port, false, COMMAND, 0, SERR) &&
+           change_bits(function->port, true, DEVICE_CONTROL, 0, ALL_ERRORS) &&
+           change_bits(function->port, false, BRIDGE_CONTROL, 0, BRIDGE_SERR);
+}
+
+/* Has the outside make the device report an error, until it is seen. */
+static bool inject(const char *request, bool (*seen)(const struct pci_function *function), struct pci_function *virtio)
+{
+    for (unsigned asked = 0; asked < 20; asked++) {
+        puts(request);
+        for (unsigned ms = 0; ms < ASK_AGAIN_MS; ms += 20, usleep(20000)) {
+            if (!find_virtio(virtio)) return false;
+            if (seen(virtio)) return true;
+        }
+    }
+    return false;
+}
+
+/* The kernel counts in an interrupt of the port above. */
+static bool is_counted(const struct pci_function *function) { return function->errors.nonfatal > 0; }
+
+/* QEMU before 8.0 tells the port nothing of corrected errors; the bit in the device is there, until the kernel clears it. */
+static bool is_corrected(const struct pci_function *function)
+{
+    char names[300];
+    return strcmp(function->errors.most, "BadTLP") == 0 ||
+           strstr(pci_aer_names(&function->facts.aer, names, sizeof names), "Bad TLP");
+}
+
+static void link_errors(void)
+{
+    struct pci_function virtio;
+    char names[300];
+    if (!find_virtio(&virtio)) return;
+    const struct pci_error_counts *errors = &virtio.errors;
+    check(report_errors(&virtio), "the device may report errors", NULL);
+    check(errors->known && errors->correctable + errors->nonfatal + errors->fatal == 0, "no errors were counted so far",
+          NULL);
+    check(virtio.facts.aer.found && pci_aer_names(&virtio.facts.aer, names, sizeof names)[0] == '\0',
+          "and no error bits are set", NULL);
+    check(inject("@error COMP_TIME", is_counted, &virtio), "an answer that does not come is counted", NULL);
+    check(errors->correctable == 0 && errors->fatal == 0, "as not corrected, and not fatal", NULL);
+    check(inject("@error -c BAD_TLP", is_corrected, &virtio), "a damaged packet is told, by its name", NULL);
+    printf("       %llu corrected, %llu not fatal, %llu fatal; bits: %s\n", (unsigned long long)errors->correctable,
+           (unsigned long long)errors->nonfatal, (unsigned long long)errors->fatal,
+           pci_aer_names(&virtio.facts.aer, names, sizeof names));
+}
+
+/* ---- hot plug ---- */
+
+/*
+ * Takes the slot's power away while its interrupt is off, which makes QEMU take the card, and gives it back: what the kernel finds
+ * then is a powered slot whose card has been pulled.
+ */
+static bool pull(const struct pci_function *card)
+{
+    enum { SLOT_CONTROL = 0x18, INTERRUPT = 1 << 5, INDICATOR = 3 << 8, INDICATOR_ON = 1 << 8, POWER_OFF = 1 << 10 };
+    return change_bits(card->port, true, SLOT_CONTROL, INTERRUPT, INDICATOR | POWER_OFF) &&
+           change_bits(card->port, true, SLOT_CONTROL, INDICATOR | POWER_OFF, INDICATOR_ON | INTERRUPT);
+}
+
+static bool await_event(int fd, enum pci_event_kind kind, const char *address)
+{
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    struct pci_event event;
+    while (poll(&wait, 1, WAIT_MS) == 1) {
+        while (pci_events_next(fd, &event, NULL) == 1)
+            if (event.kind == kind && strcmp(event.address, address) == 0) return true;
+    }
+    return false;
+}
+
+/* A card that goes without asking: the kernel finds an empty slot, and says so. */
+static void surprise_removal(void)
+{
+    struct error err = {0};
+    struct pci_function edu, again;
+    int events = pci_events_open(&err);
+    if (events < 0 || !check(find_edu(&edu), "a card is there to be pulled out", NULL)) return;
+    check(pull(&edu), "it is pulled out without asking", NULL);
+    check(await_event(events, PCI_EVENT_REMOVE, edu.text), "its removal is told", NULL);
+    check(!find_edu(&again), "and it is no longer listed", NULL);
+    check(ask_for(events, "@plug again", PCI_EVENT_ADD, edu.text), "another one in its slot is told", NULL);
+    check(find_edu(&again) && again.bar[0].bytes == 1 << 20, "and listed", NULL);
+    close(events);
+}
+
 static void hot_unplug(void)
 {
     struct error err = {0};
@@ -390,6 +515,8 @@ int main(void)
     through_vfio();
     resets();
     hot_unplug();
+    link_errors();
+    surprise_removal();
     printf("%u passed, %u failed\n", counts->passed, counts->failed);
     puts("@end");
     return counts->failed > 0;

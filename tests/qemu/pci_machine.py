@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -32,9 +33,10 @@ poweroff -f
 # The machine's time goes by its instructions, not by ours: a busy host makes it slow, but not late (a kernel that finds its timer
 # late while it starts up gives up).
 MACHINE = ["-icount", "shift=2", "-machine", "q35", "-cpu", "qemu64", "-smp", "1", "-m", "256", "-nodefaults", "-no-reboot", "-display", "none",
+           "-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",  # slots are the kernel's own, by PCI Express
            "-device", "intel-iommu,intremap=off",
            "-device", "pcie-root-port,id=slot1,chassis=1,slot=1", "-device", "pcie-root-port,id=slot2,chassis=2,slot=2",
-           "-device", "edu,id=edu1,bus=slot1", "-device", "virtio-rng-pci,id=rng1,bus=slot2,disable-legacy=on"]
+           "-device", "edu,id=edu1,bus=slot1", "-device", "virtio-rng-pci,id=rng1,bus=slot2,disable-legacy=on,aer=on"]
 
 
 def run(*command, **options):
@@ -138,6 +140,14 @@ def converse(qemu, monitor):
         elif line == "@plug":
             monitor.until_gone("edu1")
             monitor.call("device_add", driver="edu", id="edu2", bus="slot1")
+        elif line == "@plug again":  # after the surprise
+            monitor.until_gone("edu2")
+            monitor.call("device_add", driver="edu", id="edu3", bus="slot1")
+        elif line.startswith("@error "):
+            kind, *flags = reversed(line.split()[1:])
+            answer = monitor.call("human-monitor-command", **{"command-line": " ".join(["pcie_aer_inject_error", *flags, "rng1", kind])})
+            if not answer.get("return", "").startswith("OK"):
+                print(f"       {line}: {answer}", flush=True)
         elif line == "@end":
             return True
         else:
@@ -150,6 +160,7 @@ def main():
     parser.add_argument("program", type=pathlib.Path)
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("build/qemu"))
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the machine ends too
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     kernel = fetch_kernel(work)

@@ -214,14 +214,14 @@ static void check_broken(struct card *card, const char *said)
     assert_non_null(strstr(err.text, said));
 }
 
-/* Only copies after the reset: a run of a busy machine may take longer than this watchdog. */
+/* Only copies after the reset, and time for them: a busy machine must not be taken for a card that hangs. */
 static void reports_a_hang(void **state)
 {
     (void)state;
     struct error err = {0};
     float in[FLOATS] = {5}, out[FLOATS] = {0};
     setenv("SLUICE_XRT_HANG_AT", "1", 1);
-    struct card *card = open_card("xrt:0,watchdog=800");
+    struct card *card = open_card("xrt:0,watchdog=4000");
     check_broken(card, "the card hangs: the engine has not ended a program");
     unsetenv("SLUICE_XRT_HANG_AT");
     check(card_reset(card, &err), &err);
@@ -230,6 +230,30 @@ static void reports_a_hang(void **state)
     check(card_read(card, out, address, sizeof out, NULL, 0, NULL, &err), &err);
     assert_memory_equal(in, out, sizeof in);
     card_close(card);
+}
+
+/* A copy to the card, one from it, and the one that takes a program there: XRT waits for each for ever. */
+static void reports_a_copy_that_hangs(void **state)
+{
+    (void)state;
+    static const char *const said[] = {"4096 bytes to bank 1 has not ended after",
+                                       "4096 bytes from bank 1 has not ended", "it has not taken a program after"};
+    for (unsigned i = 0; i < 3; i++) {
+        struct error err = {0};
+        float values[FLOATS] = {7};
+        setenv("SLUICE_XRT_STALL_AT", "1", 1);
+        struct card *card = open_card("xrt:0,watchdog=800");
+        unsetenv("SLUICE_XRT_STALL_AT");
+        const card_addr address = take(card, 1, sizeof values), other = take(card, 2, sizeof values);
+        const int rc = i == 0   ? card_write(card, address, values, sizeof values, NULL, 0, NULL, &err)
+                       : i == 1 ? card_read(card, values, address, sizeof values, NULL, 0, NULL, &err)
+                                : run_doubled(card, other, address, &err);
+        assert_int_equal(rc, ERROR_CARD);
+        if (!strstr(err.text, said[i])) fail_msg("%s", err.text);
+        check_broken(card, said[i]);
+        check(card_reset(card, &err), &err);
+        card_close(card);
+    }
 }
 
 static void survives_a_dead_device(void **state)
@@ -305,6 +329,7 @@ int main(void)
         cmocka_unit_test(a_lie_fails_its_event),
         cmocka_unit_test(cuts_long_programs),
         cmocka_unit_test(reports_a_hang),
+        cmocka_unit_test(reports_a_copy_that_hangs),
         cmocka_unit_test(survives_a_dead_device),
         cmocka_unit_test(opens_again),
         cmocka_unit_test(survives_a_failed_reset),

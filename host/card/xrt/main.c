@@ -32,9 +32,10 @@ static void say(struct xrt_shared *shared, int rc, const struct error *err)
 
 static int start_threads(struct worker *worker, struct error *err)
 {
-    static void *(*const entry[XRT_RINGS])(void *) = {worker_copies_to_card, worker_copies_from_card, worker_runs};
+    static void *(*const entry[])(void *) = {worker_copies_to_card, worker_copies_from_card, worker_runs,
+                                             worker_watchdog};
     pthread_t thread;
-    for (unsigned i = 0; i < XRT_RINGS; i++) {
+    for (unsigned i = 0; i < sizeof entry / sizeof *entry; i++) {
         if (pthread_create(&thread, NULL, entry[i], worker) != 0)
             return error_set(err, ERROR_NO_MEMORY, "XRT: no thread: %s", strerror(errno));
         pthread_detach(thread);
@@ -75,6 +76,6 @@ int main(void)
     say(worker.shared, rc, &err);
     if (rc) _exit(1);
     wait_for_the_end();
-    if (is_idle(worker.shared) && !atomic_load(&worker.hung)) worker_close(&worker);
+    if (is_idle(worker.shared) && !worker_hung(&worker)) worker_close(&worker);
     _exit(0); /* XRT's threads, and a run that hangs, go with the process */
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The process that holds XRT for a card (sluice-xrt): it ends when XRT does, and the server does not. Three threads, one for
- * each ring of xrt_shared.h; copies and runs are XRT's, and go on side by side where the card lets them.
+ * each ring of xrt_shared.h; copies and runs are XRT's, and go on side by side where the card lets them. A fourth looks after
+ * the three: what they ask of XRT may never end.
  */
 #ifndef SLUICE_CARD_XRT_WORKER_H
 #define SLUICE_CARD_XRT_WORKER_H
@@ -22,6 +23,15 @@ struct worker_run {
     uint8_t *map; /* of the block */
 };
 
+enum worker_state { WORKER_WELL, WORKER_FALLING, WORKER_HUNG }; /* FALLING: why_hung is being written */
+#define WORKER_WAY_OUT " ms (reload it: restart sluice; if that does not help, `xbutil reset`)"
+
+/* What a ring's thread asks of XRT now. */
+struct worker_watch {
+    _Atomic uint64_t calls; /* begun and ended: odd while one is on */
+    _Atomic uint64_t number, limit_us;
+};
+
 struct worker {
     struct xrt_shared *shared;
     uint8_t *memory; /* the same */
@@ -33,7 +43,8 @@ struct worker {
     struct worker_run run[WORKER_RUNS];
     _Atomic bool waits[XRT_RINGS];                       /* this ring's thread waits for another ring */
     _Atomic int32_t outcome[XRT_RINGS][WORKER_OUTCOMES]; /* enum error_code of command number % WORKER_OUTCOMES */
-    _Atomic bool hung;                                   /* a run did not end: nothing is started any more */
+    struct worker_watch watch[XRT_RINGS];
+    _Atomic unsigned state; /* enum worker_state; HUNG: nothing is started any more */
     char why_hung[400];
 };
 
@@ -45,9 +56,22 @@ void worker_close(struct worker *worker);
 void *worker_copies_to_card(void *worker);
 void *worker_copies_from_card(void *worker);
 void *worker_runs(void *worker);
+void *worker_watchdog(void *worker);
 
-/* A copy, which may take long. */
-int worker_copy(struct worker *worker, const struct xrt_command *command, struct error *err);
+/*
+ * Around calls of XRT for command `number`, by the ring's thread. Who is in them for longer than the limit (0: for ever) loses the
+ * ring to the watchdog, and does not return from worker_watch_end.
+ */
+void worker_watch_begin(struct worker *worker, unsigned ring, uint64_t number, uint64_t limit_us);
+void worker_watch_end(struct worker *worker, unsigned ring);
+
+/* The card does not answer any more: the first reason is kept in why_hung. */
+void worker_hangs(struct worker *worker, const struct error *err);
+static inline bool worker_hung(const struct worker *worker) { return atomic_load(&worker->state) == WORKER_HUNG; }
+
+/* A copy, which may take long: command `number` of a ring, whose thread calls. */
+int worker_copy(struct worker *worker, unsigned ring, uint64_t number, const struct xrt_command *command,
+                struct error *err);
 
 /* The command, once it is there; NULL after some milliseconds. */
 struct xrt_command *worker_next(struct worker *worker, unsigned ring, uint64_t number, unsigned milliseconds);

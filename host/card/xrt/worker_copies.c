@@ -5,16 +5,21 @@
 #include <inttypes.h>
 #include <string.h>
 
-int worker_copy(struct worker *worker, const struct xrt_command *command, struct error *err)
+int worker_copy(struct worker *worker, unsigned ring, uint64_t number, const struct xrt_command *command,
+                struct error *err)
 {
     const enum xclBOSyncDirection way =
         command->work == XRT_TO_CARD ? XCL_BO_SYNC_BO_TO_DEVICE : XCL_BO_SYNC_BO_FROM_DEVICE;
-    if (atomic_load(&worker->hung)) return error_set(err, ERROR_CARD, "%s", worker->why_hung);
+    if (worker_hung(worker)) return error_set(err, ERROR_CARD, "%s", worker->why_hung);
     if (command->bank >= worker->shared->n_banks) return error_set(err, ERROR_INTERNAL, "XRT: bank %u", command->bank);
+    worker_watch_begin(worker, ring, number, command->limit_us);
     errno = 0;
-    if (worker->xrt.xrtBOSync(worker->bank[command->bank], way, command->bytes, command->offset) == 0) return 0;
+    const int failed = worker->xrt.xrtBOSync(worker->bank[command->bank], way, command->bytes, command->offset);
+    const int why = errno;
+    worker_watch_end(worker, ring);
+    if (!failed) return 0;
     error_set(err, ERROR_CARD, "XRT: a copy of %" PRIu64 " bytes %s bank %u failed: %s", command->bytes,
-              command->work == XRT_TO_CARD ? "to" : "from", command->bank, strerror(errno));
+              command->work == XRT_TO_CARD ? "to" : "from", command->bank, strerror(why));
     xrt_api_explain(&worker->xrt, worker->device, err);
     return ERROR_CARD;
 }
@@ -27,7 +32,7 @@ static void serve(struct worker *worker, unsigned ring)
         while (!(command = worker_next(worker, ring, number, 1000))) continue;
         int rc;
         while ((rc = worker_look_after(worker, command, &err)) == ERROR_BUSY) worker_wait_after(worker, ring, command);
-        if (!rc) rc = worker_copy(worker, command, &err);
+        if (!rc) rc = worker_copy(worker, ring, number, command, &err);
         worker_complete(worker, ring, number, rc, &err);
     }
 }

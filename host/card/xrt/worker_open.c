@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "host/card/xrt/card_address.h"
 #include "host/card/xrt/worker.h"
 
 #include <errno.h>
@@ -38,6 +39,7 @@ static int open_device(struct worker *worker, struct error *err)
     worker->device = worker->xrt.xrtDeviceOpen(worker->shared->device);
     if (worker->device) {
         xrt_api_find_errors(&worker->xrt);
+        card_address_find("/proc/self/fd", "/sys", worker->shared->address, sizeof worker->shared->address);
         return 0;
     }
     if (errno == EACCES || errno == EPERM)

@@ -12,7 +12,8 @@
 
 #define POLL_US 20u /* before sleeping: a launch and its end on a card take some 30 */
 #define SLICE_MS 2u /* of a sleep, after which new commands are looked for */
-#define EMULATION_SLICE_NS 20000
+/* XRT's emulation asks the device by some 50 messages a run: who looks more often takes the cores that they need. */
+#define EMULATION_SLICE_NS 60000
 
 struct runs {
     struct worker *worker;
@@ -51,7 +52,6 @@ static int launch(struct runs *runs, const struct xrt_command *command, uint64_t
     struct worker *worker = runs->worker;
     struct worker_run *run = run_of(runs, number);
     const size_t bytes = command->n_descriptors * sizeof(struct card_descriptor);
-    if (atomic_load(&worker->hung)) return error_set(err, ERROR_CARD, "%s", worker->why_hung);
     if (command->n_descriptors > XRT_DESCRIPTORS || command->n_extents > XRT_EXTENTS)
         return error_set(err, ERROR_INTERNAL, "XRT: a program of %u descriptors", command->n_descriptors);
     int rc = command->new_extents ? send_extents(runs, command, number, err) : 0;
@@ -70,6 +70,15 @@ static int launch(struct runs *runs, const struct xrt_command *command, uint64_t
     return 0;
 }
 
+static int launch_watched(struct runs *runs, const struct xrt_command *command, uint64_t number, struct error *err)
+{
+    if (worker_hung(runs->worker)) return error_set(err, ERROR_CARD, "%s", runs->worker->why_hung);
+    worker_watch_begin(runs->worker, XRT_RUNS, number, command->limit_us);
+    const int rc = launch(runs, command, number, err);
+    worker_watch_end(runs->worker, XRT_RUNS);
+    return rc;
+}
+
 static void complete(struct runs *runs, int rc, const struct error *err)
 {
     worker_complete(runs->worker, XRT_RUNS, runs->oldest++, rc, err);
@@ -79,11 +88,15 @@ static void complete(struct runs *runs, int rc, const struct error *err)
 /* The status of a run that XRT says is over. */
 static int read_status(struct runs *runs, struct xrt_command *command, struct error *err)
 {
-    const struct worker *worker = runs->worker;
+    struct worker *worker = runs->worker;
     struct worker_run *run = run_of(runs, runs->oldest);
+    worker_watch_begin(worker, XRT_RUNS, runs->oldest, command->limit_us);
     errno = 0;
-    if (worker->xrt.xrtBOSync(run->block, XCL_BO_SYNC_BO_FROM_DEVICE, sizeof command->status, 0) != 0)
-        return xrt_failed(runs, "a copy of the run's status", err);
+    const int failed = worker->xrt.xrtBOSync(run->block, XCL_BO_SYNC_BO_FROM_DEVICE, sizeof command->status, 0) != 0
+                           ? xrt_failed(runs, "a copy of the run's status", err)
+                           : 0;
+    worker_watch_end(worker, XRT_RUNS);
+    if (failed) return failed;
     memcpy(&command->status, run->map, sizeof command->status);
     command->status.text[sizeof command->status.text - 1] = 0;
     return 0;
@@ -92,13 +105,10 @@ static int read_status(struct runs *runs, struct xrt_command *command, struct er
 static void report_hang(struct runs *runs, uint64_t waited_us, struct error *err)
 {
     struct worker *worker = runs->worker;
-    error_set(err, ERROR_CARD,
-              "the card hangs: the engine has not ended a program after %" PRIu64
-              " ms (reload it: restart sluice; if that does not help, `xbutil reset`)",
+    error_set(err, ERROR_CARD, "the card hangs: the engine has not ended a program after %" PRIu64 WORKER_WAY_OUT,
               waited_us / 1000);
     xrt_api_explain(&worker->xrt, worker->device, err);
-    memcpy(worker->why_hung, err->text, sizeof worker->why_hung - 1);
-    atomic_store(&worker->hung, true);
+    worker_hangs(worker, err);
 }
 
 /* Whether the run's state is a last one; *rc and *err if not a good one. */
@@ -134,13 +144,13 @@ static void wait_for_oldest(struct runs *runs)
     int rc = 0;
     struct xrt_command *command = &worker->shared->ring[XRT_RUNS].command[runs->oldest % XRT_PLACES];
     xrtRunHandle handle = run_of(runs, runs->oldest)->handle;
-    if (atomic_load(&worker->hung)) { /* what waits behind a run that hangs */
+    if (worker_hung(worker)) { /* what waits behind a run that hangs */
         complete(runs, error_set(&err, ERROR_CARD, "%s", worker->why_hung), &err);
         return;
     }
-    const uint64_t start = xrt_now_us();
+    const uint64_t start = xrt_now_us(), poll_us = worker->shared->emulation ? 0 : POLL_US;
     bool over = is_over(runs, worker->xrt.xrtRunState(handle), &rc, &err);
-    while (!over && xrt_now_us() - start < POLL_US) {
+    while (!over && xrt_now_us() - start < poll_us) {
         over = is_over(runs, worker->xrt.xrtRunState(handle), &rc, &err);
     }
     if (!over) {
@@ -170,7 +180,9 @@ static bool start_next(struct runs *runs)
     if (rc == ERROR_BUSY && idle) worker_wait_after(worker, XRT_RUNS, command);
     if (rc == ERROR_BUSY || (rc && !idle)) return false; /* outcomes are told in order */
     const bool copies = command->work != XRT_RUNS;
-    if (!rc) rc = copies ? worker_copy(worker, command, &err) : launch(runs, command, runs->next, &err);
+    if (!rc)
+        rc = copies ? worker_copy(worker, XRT_RUNS, runs->next, command, &err)
+                    : launch_watched(runs, command, runs->next, &err);
     if (rc && !idle) {
         while (runs->oldest < runs->next) wait_for_oldest(runs);
     }

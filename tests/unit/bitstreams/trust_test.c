@@ -158,6 +158,30 @@ static void a_changed_byte_is_noticed(void **state)
     free(bytes);
 }
 
+/* What a card gets is what was checked: a file that is changed in between is not loaded. */
+static void a_file_that_changes_meanwhile_is_refused(void **state)
+{
+    struct place *place = *state;
+    struct bitstream bitstream;
+    struct error err = {0};
+    uint8_t *copy, byte;
+    assert_int_equal(bitstream_open(place->file, NULL, &bitstream, NULL), 0);
+    assert_int_equal(bitstream_check(&bitstream, place->file, &place->policy, NULL), 0);
+    assert_int_equal(bitstream_copy(&bitstream, place->file, &copy, NULL), 0);
+    assert_memory_equal(copy, bitstream.map.bytes, bitstream.map.size);
+    byte = (uint8_t)~copy[bitstream.map.size - 1];
+    free(copy);
+    FILE *file = fopen(place->file, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, -1, SEEK_END), 0);
+    assert_int_equal(fwrite(&byte, 1, 1, file), 1);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(bitstream_copy(&bitstream, place->file, &copy, &err), ERROR_BAD_FILE);
+    assert_null(copy);
+    assert_non_null(strstr(err.text, "changed"));
+    bitstream_close(&bitstream);
+}
+
 static void a_key_that_is_not_trusted_is_refused(void **state)
 {
     struct place *place = *state;
@@ -313,6 +337,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_signed_one_is_good, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_unsigned_one_is_good_only_where_that_is_allowed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_changed_byte_is_noticed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_file_that_changes_meanwhile_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_key_that_is_not_trusted_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_secret_key_is_for_its_owner, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_forged_signature_is_refused, set_up, tear_down),

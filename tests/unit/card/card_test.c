@@ -31,7 +31,8 @@ static void sim_takes_a_number_of_banks(void **state)
     const char *const wrong[] = {"sim:",         "sim:0",        "sim:banks",
                                  "sim:banks=",   "sim:banks=0",  "sim:banks=65",
                                  "sim:banks=4x", "sim:banks=-1", "sim:banks=99999999999999999999",
-                                 "sim:simd=",    "sim:,banks=2", "sim:banks=2,"};
+                                 "sim:simd=",    "sim:,banks=2", "sim:banks=2,",
+                                 "sim:abi=1",    "sim:abi=4",    "sim:abi="};
     const struct card_options options = {.threads = 1, .memory_bytes = TEST_MEMORY};
     struct card_info info;
     struct card *card;
@@ -41,9 +42,10 @@ static void sim_takes_a_number_of_banks(void **state)
         assert_non_null(strstr(err.text, "banks=N (1 to 64)"));
         assert_null(card);
     }
-    assert_int_equal(card_open("sim:banks=3", &options, &card, &err), 0);
+    assert_int_equal(card_open("sim:banks=3,abi=2", &options, &card, &err), 0);
     card_describe(card, &info);
     assert_int_equal(info.n_banks, 3);
+    assert_int_equal(info.abi_version, 2);
     card_close(card);
 }
 

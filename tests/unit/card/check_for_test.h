@@ -35,6 +35,7 @@ static inline uint64_t test_extent(const void *context, card_addr address)
 }
 
 static const struct card_check_limits test_limits = {
+    .abi_version = CARD_ABI_VERSION,
     .weight_formats = 1u << CARD_FORMAT_F32 | 1u << CARD_FORMAT_INT4 | 1u << CARD_FORMAT_Q4_K,
     .kv_formats = 1u << CARD_FORMAT_F16,
     .n_banks = TEST_BANKS,

@@ -411,7 +411,8 @@ static uint64_t endless(const void *context, card_addr address)
 static void the_largest_sizes_do_not_overflow(void **state)
 {
     (void)state;
-    const struct card_check_limits limits = {.kv_formats = UINT32_MAX, .extent = endless};
+    const struct card_check_limits limits = {
+        .abi_version = CARD_ABI_VERSION, .kv_formats = UINT32_MAX, .extent = endless};
     struct error err = {0};
     struct test_pair pair = good_pair(CARD_OP_SCAN);
     pair.d.tokens = 1;
@@ -428,6 +429,32 @@ static void the_largest_sizes_do_not_overflow(void **state)
     pair.d.format = CARD_FORMAT_F32;
     assert_int_equal(card_check(&pair.d, 1, &limits, &err), ERROR_BAD_ARGUMENT);
     assert_non_null(strstr(err.text, "dst: 288230376151711744 bytes at"));
+}
+
+/* What came with a later ABI than the card's is refused by name; all else is as ever. */
+static void an_older_card_is_given_nothing_newer(void **state)
+{
+    (void)state;
+    struct card_check_limits limits = test_limits;
+    limits.abi_version = CARD_ABI_PER_CHOICE - 1;
+    struct error err = {0};
+    for (unsigned opcode = 1; opcode < CARD_OPCODE_END; opcode++) {
+        if (opcode == CARD_OP_EXTENSION) continue;
+        const struct test_pair pair = good_pair(opcode);
+        struct card_descriptor program[2];
+        const unsigned n = put_pair(program, &pair);
+        if (card_check(program, n, &limits, &err)) fail_msg("%s", err.text);
+    }
+    struct card_descriptor program[2] = {good_pair(CARD_OP_AWAIT).d, good_pair(CARD_OP_AWAIT).d};
+    program[0].param[3] = 1;
+    assert_int_equal(card_check(program, 2, &test_limits, &err), 0);
+    assert_int_equal(card_check(program, 2, &limits, &err), ERROR_BAD_ARGUMENT);
+    assert_string_equal(err.text, "descriptor 0 (AWAIT): P3 (descriptors): of card ABI 3, this card speaks 2");
+    program[0].param[3] = 0;
+    program[0].flags = CARD_FLAG_PER_CHOICE;
+    assert_int_equal(card_check(program, 2, &test_limits, &err), 0);
+    assert_int_equal(card_check(program, 2, &limits, &err), ERROR_BAD_ARGUMENT);
+    assert_string_equal(err.text, "descriptor 0 (AWAIT): flags: PER_CHOICE: of card ABI 3, this card speaks 2");
 }
 
 /* Any bytes are either refused or lie inside their allocations: nothing overflows, nothing crashes. */
@@ -496,6 +523,7 @@ int main(void)
         cmocka_unit_test(parameters_follow_flags_and_formats),
         cmocka_unit_test(a_result_beyond_the_limit_is_refused),
         cmocka_unit_test(the_largest_sizes_do_not_overflow),
+        cmocka_unit_test(an_older_card_is_given_nothing_newer),
         cmocka_unit_test(random_descriptors_are_refused_or_sane),
         cmocka_unit_test(a_refused_program_runs_nothing),
     };

@@ -23,12 +23,14 @@ static void reads_settings(void **state)
     (void)state;
     static struct xrt_settings settings;
     struct error err = {0};
-    assert_int_equal(read_text("3,bitstream=a.xclbin,keys=k,unsigned,watchdog=250", &settings, &err), 0);
+    assert_int_equal(
+        read_text("3,bitstream=a.xclbin,keys=k,unsigned,watchdog=250,address=0000:3b:00.1", &settings, &err), 0);
     assert_int_equal(settings.device, 3);
     assert_string_equal(settings.bitstream, "a.xclbin");
     assert_string_equal(settings.keys, "k");
     assert_true(settings.allow_unsigned && settings.has_watchdog);
     assert_int_equal(settings.watchdog_ms, 250);
+    assert_string_equal(settings.address, "0000:3b:00.1");
     assert_int_equal(read_text("bitstream=b", &settings, &err), 0);
     assert_int_equal(settings.device, 0);
     assert_false(settings.allow_unsigned || settings.has_watchdog);
@@ -44,6 +46,8 @@ static void refuses_other_settings(void **state)
                                         "bitstream=a,2",
                                         "0,bitstream=a,watchdog=fast",
                                         "0,bitstream=a,watchdog=99999999999999999999",
+                                        "0,bitstream=a,address=",
+                                        "0,bitstream=a,address=0000:0000:0000:00.00",
                                         "0,,bitstream=a",
                                         "0,bitstream=a,keys="};
     static struct xrt_settings settings;
@@ -65,6 +69,7 @@ static void takes_the_environment(void **state)
     struct error err = {0};
     assert_int_equal(read_text(NULL, &settings, &err), ERROR_NOT_FOUND);
     assert_non_null(strstr(err.text, "SLUICE_BITSTREAM"));
+    assert_int_equal(err.detail, CARD_NOT_CONFIGURED);
     setenv("SLUICE_BITSTREAM", "c.xclbin", 1);
     setenv("SLUICE_UNSIGNED_BITSTREAMS", "1", 1);
     assert_int_equal(xrt_settings_read(NULL, &settings, &err), 0);

@@ -144,6 +144,31 @@ static void hostile_texts(void **state)
     machine_drop(&machine);
 }
 
+/* XRT's driver shows the same without hwmon, as files in units of their own. */
+static void sensors_of_xrt(void **state)
+{
+    (void)state;
+    struct machine machine;
+    machine_make(&machine, "no-driver"); /* which has no hwmon */
+    static const struct {
+        const char *file, *value;
+    } files[] = {{"xmc_fpga_temp", "57\n"},      {"xmc_power", "31500000\n"}, {"xmc_12v_pex_vol", "12043\n"},
+                 {"xmc_12v_pex_curr", "1210\n"}, {"xmc_fan_rpm", "0\n"}, /* passive */
+                 {"xmc_hbm_temp", "nonsense\n"}};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        char path[160];
+        snprintf(path, sizeof path, "sys/bus/pci/devices/0000:3b:00.1/xmc.u.19922944/%s", files[i].file);
+        machine_write(&machine, path, files[i].value);
+    }
+    assert_int_equal(call(&command_cards, "", "--root", machine.root, NULL), 0);
+    assert_prints("57 C  31.5 W");
+    assert_int_equal(call(&command_cards, "", "--root", machine.root, "--watch", "-n", "1", NULL), 0);
+    assert_prints("fpga 57 C  card 31.5 W  12V slot 12.04 V  12V slot 1.21 A");
+    assert_silent("fan");
+    assert_silent("hbm");
+    machine_drop(&machine);
+}
+
 static void watching_counts_its_rounds(void **state)
 {
     (void)state;
@@ -211,6 +236,7 @@ int main(void)
         cmocka_unit_test(errors_and_drivers),
         cmocka_unit_test(json_of_a_card),
         cmocka_unit_test(hostile_texts),
+        cmocka_unit_test(sensors_of_xrt),
         cmocka_unit_test(watching_counts_its_rounds),
         cmocka_unit_test(resetting_is_refused_with_a_reason),
         cmocka_unit_test(wrong_usage),

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "kernels/abi/card_program.h"
 #include "tests/unit/cli/call_for_test.h"
 #include "tests/unit/machine_for_test.h"
 
@@ -241,6 +242,17 @@ static void bitstreams(void **state)
     expect_of_bitstream(path, 0, "which this release speaks");
     expect_of_bitstream(path, 0, "it is not signed");
     expect_of_bitstream(wrong, 1, "made for the card u50");
+    for (unsigned abi = CARD_ABI_OLDEST - 1; abi <= CARD_ABI_VERSION + 1; abi++) {
+        const bool spoken = abi >= CARD_ABI_OLDEST && abi <= CARD_ABI_VERSION;
+        char number[12], words[100];
+        snprintf(number, sizeof number, "%u", abi);
+        snprintf(words, sizeof words,
+                 spoken ? "card ABI %u, which this release speaks" : "its kernels speak card ABI %u", abi);
+        assert_int_equal(call(&command_bitstream, "", "build", path, "--card", "u55c", "--abi", number, NULL), 0);
+        expect_of_bitstream(path, spoken ? 0 : 1, words);
+        assert_int_equal(call(&command_bitstream, "", "verify", path, NULL), 1); /* not signed either */
+        if (!spoken) assert_non_null(strstr(err.bytes, words));
+    }
     machine_write(&machine, "u55c.xclbin", "xclbin2");
     expect_of_bitstream(path, 1, "u55c.xclbin");
     expect_of_bitstream("/no/such.xclbin", 1, "/no/such.xclbin");
