@@ -7,6 +7,7 @@
 
 #include "host/base/memory.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Room for held-back text and a token's bytes, so that the token path does not allocate; longer tokens still may. */
@@ -24,6 +25,8 @@ struct completion {
     size_t n_stops;
     bool stopped;         /* by a stop string: nothing is shown from here on */
     struct error failure; /* of detokenizing; code 0: none */
+    uint32_t *prompt;     /* [n_prompt]; owned; NULL: its logprobs were not asked for */
+    size_t n_prompt;
 };
 
 /* Hands over the first length bytes of the text. */
@@ -84,6 +87,30 @@ static void on_logprobs(void *context, uint32_t token, float logprob, const stru
 {
     struct completion *completion = context;
     completion->options.logprobs(completion->options.context, token, logprob, others);
+}
+
+/* The logits of a token of the prompt tell how likely the next one was. */
+static void on_logits(void *context, uint32_t position, const float *logits)
+{
+    struct completion *completion = context;
+    struct sampler_logprobs others = {0};
+    if ((size_t)position + 1 > completion->n_prompt) return;
+    if (position == 0) on_logprobs(completion, completion->prompt[0], NAN, &others);
+    if ((size_t)position + 1 == completion->n_prompt) return;
+    const uint32_t token = completion->prompt[position + 1];
+    others.n_top =
+        completion->options.n_top_logprobs < SAMPLER_MOST_TOP ? completion->options.n_top_logprobs : SAMPLER_MOST_TOP;
+    sampler_measure(logits, engine_n_vocab(completion->engine), &others);
+    on_logprobs(completion, token, sampler_logprob(&others, logits[token]), &others);
+}
+
+static int keep_prompt(struct completion *completion, const struct completion_options *options, struct error *err)
+{
+    completion->prompt = memory_array(options->n_prompt, sizeof *completion->prompt);
+    if (!completion->prompt) return error_set(err, ERROR_NO_MEMORY, "no host memory for a completion");
+    memcpy(completion->prompt, options->prompt, options->n_prompt * sizeof *completion->prompt);
+    completion->n_prompt = options->n_prompt;
+    return 0;
 }
 
 static int on_token(void *context, uint32_t token)
@@ -168,6 +195,10 @@ int completion_start(struct engine *engine, const struct tokenizer *tokenizer, c
         .context = completion,
     };
     int status = copy_stops(completion, options, err);
+    if (status == 0 && options->prompt_logprobs && options->logprobs && options->n_prompt > 0) {
+        request.callbacks.logits = on_logits;
+        status = keep_prompt(completion, options, err);
+    }
     if (status == 0) status = make_room(&completion->text, err);
     if (status == 0) {
         *out = completion; /* before submitting: the engine's thread may end and close it before this call returns */
@@ -187,5 +218,6 @@ void completion_close(struct completion *completion)
     if (!completion) return;
     for (size_t i = 0; i < completion->n_stops; i++) free(completion->stops[i]);
     text_free(&completion->text);
+    free(completion->prompt);
     free(completion);
 }

@@ -98,6 +98,8 @@ void engine_close(struct engine *engine)
     free(engine);
 }
 
+uint32_t engine_n_vocab(const struct engine *engine) { return engine->n_vocab; }
+
 void engine_get_limits(const struct engine *engine, struct engine_limits *limits) { *limits = engine->limits; }
 
 int engine_grammar(struct engine *engine, enum grammar_kind kind, const char *text, size_t length, struct grammar **out,

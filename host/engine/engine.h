@@ -115,6 +115,7 @@ int engine_open(struct loaded_model *loaded, const struct tokenizer *tokenizer, 
 
 /* Ends every sequence (FINISH_CANCELLED) and frees all. Owner's thread. NULL is allowed. */
 void engine_close(struct engine *engine);
+uint32_t engine_n_vocab(const struct engine *engine); /* logits of a position */
 void engine_get_limits(const struct engine *engine, struct engine_limits *limits);
 
 /*

@@ -79,11 +79,16 @@ void answer_put_logprobs(const struct tokenizer *tokenizer, uint32_t token, floa
     json_out_text(out, "]}");
 }
 
-static void put_content_logprobs(const struct json_out *logprobs, struct json_out *out)
+static void put_logprobs(enum request_kind kind, const struct json_out *logprobs, struct json_out *out)
 {
     json_out_text(out, "\"logprobs\":");
     if (!logprobs) {
         json_out_text(out, "null,");
+        return;
+    }
+    if (kind != REQUEST_CHAT) {
+        json_out_raw(out, logprobs->bytes, logprobs->length);
+        json_out_text(out, ",");
         return;
     }
     json_out_text(out, "{\"content\":[");
@@ -105,7 +110,7 @@ void answer_whole(const struct answer_identity *identity, const struct answer_ch
             json_out_string(out, choices[i].text, choices[i].length);
         }
         json_out_text(out, ",");
-        put_content_logprobs(choices[i].logprobs, out);
+        put_logprobs(identity->kind, choices[i].logprobs, out);
         json_out_format(out, "\"finish_reason\":\"%s\"}", choices[i].finish_reason);
     }
     json_out_text(out, "],");
@@ -143,7 +148,7 @@ void answer_event_text(const struct answer_identity *identity, uint32_t index, c
     json_out_format(out, "{\"index\":%u,%s", index, chat ? "\"delta\":{\"content\":" : "\"text\":");
     json_out_string(out, bytes, length);
     json_out_text(out, chat ? "}," : ",");
-    put_content_logprobs(logprobs, out);
+    put_logprobs(identity->kind, logprobs, out);
     json_out_text(out, "\"finish_reason\":null}");
     end_event(identity, out);
 }

@@ -35,12 +35,22 @@ struct answer_choice {
     const char *calls; /* of a chat: tool_calls' elements as JSON; length 0: none */
     size_t calls_length;
     const char *finish_reason;
-    const struct json_out *logprobs; /* of answer_put_logprobs; NULL: were not asked for */
+    const struct json_out
+        *logprobs; /* of answer_put_logprobs; of a completion answer_token_lists; NULL: not asked for */
 };
 
 /* Appends a token's object of OpenAI's logprobs.content, with a comma before all but the first. */
 void answer_put_logprobs(const struct tokenizer *tokenizer, uint32_t token, float logprob,
                          const struct sampler_logprobs *others, struct json_out *out);
+
+/*
+ * For /v1/completions: notes a token with its logprob (NaN: it has none, being the first), with a comma before all but the first;
+ * *at_start: nothing of the text has been noted. Then the notes as OpenAI's older object: *offset is where the text stands,
+ * in characters, and goes on.
+ */
+void answer_note_token(const struct tokenizer *tokenizer, uint32_t token, float logprob,
+                       const struct sampler_logprobs *others, bool *at_start, struct json_out *out);
+void answer_token_lists(const struct json_out *notes, size_t *offset, struct json_out *out);
 
 void answer_whole(const struct answer_identity *identity, const struct answer_choice *choices, uint32_t n_choices,
                   const struct answer_usage *usage, struct json_out *out);

@@ -9,9 +9,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-/* Tokens at the end of a prompt, enough for a marker in bytes and white space after it. */
-#define PROMPT_TAIL 48
-
 struct generations {
     struct event_base *base;
     struct outbox *outbox;
@@ -28,9 +25,10 @@ struct generation {
     struct event *deadline; /* NULL: none */
     struct answer_identity identity;
     bool stream, logprobs;
+    size_t offsets[REQUEST_MAX_CHOICES]; /* of the text that logprobs of completions have been told of */
     uint32_t n_choices, n_started, n_ended;
     struct answer_usage usage;
-    struct json_out *texts;                        /* whole answers of completions: the text of each choice so far */
+    struct json_out *texts;                        /* of completions: what is still to be sent of each choice */
     struct json_out *logprobs_of;                  /* whole answers: the logprobs of each choice */
     struct reading *readings[REQUEST_MAX_CHOICES]; /* of a chat's choices, else NULL */
     enum finish_reason *reasons;                   /* of each ended choice */
@@ -99,22 +97,13 @@ static void detach(struct generation *g)
 
 /* ---- starting ---- */
 
-/* What a chat's answers are read with; the prompt's end tells whether it has opened the reasoning. */
+/* What a chat's answers are read with. */
 static int open_readings(struct generation *g, const struct serving_model *model,
-                         const struct completion_request *request, const struct token_list *prompt,
-                         struct api_error *error)
+                         const struct completion_request *request, struct api_error *error)
 {
     const struct reply_dialect *dialect = chat_dialect(model->chat);
-    const size_t tail = prompt->count < PROMPT_TAIL ? prompt->count : PROMPT_TAIL;
-    struct reply_options options = {.tools = request->tools, .one_call = request->one_call};
-    struct text text = {0};
-    struct error err = {0};
-    if (detokenize_bytes(model->tokenizer, prompt->ids + prompt->count - tail, tail, &text, &err) < 0) {
-        text_free(&text);
-        return api_error_of(&err, error);
-    }
-    options.reasoning_opened = reply_opens_reasoning(dialect, text.bytes, text.length);
-    text_free(&text);
+    struct reply_options options = {
+        .tools = request->tools, .one_call = request->one_call, .reasoning_opened = request->reasoning_opened};
     for (uint32_t i = 0; i < g->n_choices; i++) {
         if (getrandom(&options.seed, sizeof options.seed, 0) < 0)
             return api_error_set(error, 500, NULL, NULL, "The system has no random numbers for the ids of calls.");
@@ -122,6 +111,33 @@ static int open_readings(struct generation *g, const struct serving_model *model
         if (!g->readings[i]) return api_error_set(error, 500, NULL, NULL, "The server has no memory for this request.");
     }
     return 0;
+}
+
+/* A completion's text begins with its prompt. */
+static int echo_prompt(struct generation *g, const struct serving_model *model,
+                       const struct completion_request *request, struct api_error *error)
+{
+    struct text text = {0};
+    struct error err = {0};
+    int status = 0;
+    if (request->prompt)
+        status = text_append(&text, request->prompt, request->prompt_length, &err);
+    else
+        status = detokenize_bytes(model->tokenizer, request->prompt_tokens, request->n_prompt_tokens, &text, &err);
+    for (uint32_t i = 0; i < g->n_choices && status == 0; i++) json_out_raw(&g->texts[i], text.bytes, text.length);
+    text_free(&text);
+    return status < 0 ? api_error_of(&err, error) : 0;
+}
+
+/* The lists of logprobs that completions have, of what was noted of a choice's tokens. */
+static void make_token_lists(struct generation *g, uint32_t index, struct json_out *notes)
+{
+    struct json_out lists = {0};
+    answer_token_lists(notes, &g->offsets[index], &lists);
+    json_out_clear(notes);
+    json_out_raw(notes, lists.bytes ? lists.bytes : "", lists.length);
+    if (lists.failed) notes->failed = true;
+    json_out_free(&lists);
 }
 
 static int submit(struct generation *g, const struct serving_model *model, const struct completion_request *request,
@@ -141,10 +157,12 @@ static int submit(struct generation *g, const struct serving_model *model, const
         .text = outbox_text,
         .logprobs = request->logprobs ? outbox_logprobs : NULL,
         .n_top_logprobs = request->n_top_logprobs,
+        .prompt_logprobs = request->echo,
         .end = outbox_end,
     };
     const bool is_chat = request->kind == REQUEST_CHAT && model->chat;
-    if (is_chat && open_readings(g, model, request, prompt, error) < 0) return -1;
+    if (request->echo && echo_prompt(g, model, request, error) < 0) return -1;
+    if (is_chat && open_readings(g, model, request, error) < 0) return -1;
     if (is_chat) options.shown = chat_shown(model->chat, request->tools != NULL, &options.n_shown);
     uint32_t room = model->limits.context - (uint32_t)prompt->count;
     if (options.max_tokens != UINT32_MAX && options.max_tokens > room) options.max_tokens = UINT32_MAX;
@@ -155,6 +173,7 @@ static int submit(struct generation *g, const struct serving_model *model, const
         options.sampling.choice = i;
         options.context = &g->choices[i];
         g->choices[i].tokenizer = model->tokenizer;
+        g->choices[i].older_logprobs = !is_chat;
         if (completion_start(model->engine, model->tokenizer, &options, &g->choices[i].handle, &err) < 0) {
             api_error_of(&err, error);
             if (error->status == 400)
@@ -289,14 +308,18 @@ static void send_whole(struct generation *g)
     struct json_out *out = &g->set->scratch;
     struct answer_choice choices[REQUEST_MAX_CHOICES];
     struct connection *connection = g->connection;
+    bool failed = false;
     for (uint32_t i = 0; i < g->n_choices; i++) {
         choices[i] = (struct answer_choice){.text = g->texts[i].bytes,
                                             .length = g->texts[i].length,
                                             .finish_reason = finish_name(g, i, g->reasons[i]),
                                             .logprobs = g->logprobs ? &g->logprobs_of[i] : NULL};
         if (g->readings[i]) reading_message(g->readings[i], &choices[i]);
+        if (g->logprobs && g->identity.kind == REQUEST_COMPLETION) make_token_lists(g, i, &g->logprobs_of[i]);
+        failed = failed || g->logprobs_of[i].failed;
     }
     json_out_clear(out);
+    out->failed = failed;
     answer_whole(&g->identity, choices, g->n_choices, &g->usage, out);
     if (out->failed) {
         send_no_memory(g);
@@ -320,9 +343,15 @@ static void send_events(struct generation *g, uint32_t index, const struct post 
             send_no_memory(g);
             return;
         }
-    } else if (post->text.length || post->logprobs.length) {
-        answer_event_text(&g->identity, index, post->text.bytes, post->text.length,
-                          g->logprobs ? &post->logprobs : NULL, out);
+    } else if (post->text.length || post->logprobs.length || g->texts[index].length) {
+        struct json_out *text = &g->texts[index], *notes = &g->logprobs_of[index];
+        json_out_raw(text, post->text.bytes, post->text.length);
+        json_out_clear(notes);
+        json_out_raw(notes, post->logprobs.bytes, post->logprobs.length);
+        if (g->logprobs) make_token_lists(g, index, notes);
+        answer_event_text(&g->identity, index, text->bytes, text->length, g->logprobs ? notes : NULL, out);
+        out->failed = out->failed || text->failed || notes->failed;
+        json_out_clear(text);
     }
     if (post->ended) answer_event_finish(&g->identity, index, finish_name(g, index, post->reason), out);
     if (last && g->identity.with_usage) answer_event_usage(&g->identity, &g->usage, out);

@@ -12,7 +12,8 @@
 static int parse_limits(const json_t *root, struct completion_request *out, struct api_error *error)
 {
     int64_t limit = out->kind == REQUEST_CHAT ? UINT32_MAX : COMPLETIONS_MAX_TOKENS, n = 1;
-    if (field_integer(root, "max_tokens", 1, INT64_MAX, &limit, error) < 0) return -1;
+    if (out->kind == REQUEST_COMPLETION && field_bool(root, "echo", &out->echo, error) < 0) return -1;
+    if (field_integer(root, "max_tokens", out->echo ? 0 : 1, INT64_MAX, &limit, error) < 0) return -1;
     if (field_integer(root, "max_completion_tokens", 1, INT64_MAX, &limit, error) < 0) return -1;
     if (field_integer(root, "n", 1, REQUEST_MAX_CHOICES, &n, error) < 0) return -1;
     if (field_bool(root, "ignore_eos", &out->ignore_eos, error) < 0) return -1;
@@ -89,7 +90,6 @@ static const struct refusal refused_in_chat[] = {
     {"audio", "audio"},
 };
 static const struct refusal refused_in_completions[] = {
-    {"echo", "echoing the prompt"},
     {"suffix", "a suffix"},
 };
 
@@ -119,10 +119,7 @@ static int refuse_in_chat(const json_t *root, struct api_error *error)
 static int refuse_in_completions(const json_t *root, struct api_error *error)
 {
     int64_t best_of = 1;
-    const json_t *logprobs = json_object_get(root, "logprobs"); /* here a number: 0 asks for the chosen token's */
     if (REFUSE_EACH(root, refused_in_completions, error) < 0) return -1;
-    if (logprobs && !json_is_null(logprobs) && !json_is_false(logprobs))
-        return field_unsupported("logprobs", "returning log probabilities", error);
     if (field_integer(root, "best_of", 0, INT64_MAX, &best_of, error) < 0) return -1;
     return best_of > 1 ? field_unsupported("best_of", "choosing the best of several", error) : 0;
 }

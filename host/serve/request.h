@@ -23,7 +23,7 @@
 enum tool_choice {
     TOOL_CHOICE_NONE,
     TOOL_CHOICE_AUTO,
-    TOOL_CHOICE_REQUIRED, /* this and the next need an answer that is held to a grammar */
+    TOOL_CHOICE_REQUIRED, /* this and the next are held to a grammar */
     TOOL_CHOICE_NAMED,
 };
 
@@ -49,6 +49,7 @@ struct completion_request {
     enum tool_choice tool_choice;
     const char *tool_name; /* of TOOL_CHOICE_NAMED; borrowed from root */
     bool one_call;         /* parallel_tool_calls is false */
+    bool reasoning_opened; /* by the prompt; set with request_open_grammar */
     json_t *read_messages; /* owned: the messages with the arguments of calls as objects; NULL: there are no calls */
     /* completion: a text, or tokens */
     const char *prompt;
@@ -67,6 +68,7 @@ struct completion_request {
     size_t n_stops;
     uint32_t n_choices;
     bool stream, include_usage;
+    bool echo;     /* of a completion: the prompt comes before its text */
     bool logprobs; /* of each token, and of so many others */
     uint32_t n_top_logprobs;
 
@@ -75,8 +77,10 @@ struct completion_request {
     const char *grammar_field;
     enum grammar_kind grammar_kind;
     char *grammar_text;
-    struct grammar *grammar; /* owned; of the text, after request_open_grammar */
-    float timeout_seconds;   /* from the start to the last token; 0: none */
+    bool grammar_in_reasoning; /* it begins with the answer's first token; else after the reasoning */
+    struct grammar
+        *grammar;          /* owned; after request_open_grammar: of the text, of the calls that have to come, of both */
+    float timeout_seconds; /* from the start to the last token; 0: none */
 
     json_t *root;  /* owned; the texts above are borrowed from it */
     char **joined; /* owned: contents made of several parts, n_messages of them or NULL */

@@ -50,6 +50,8 @@ static void announce_ready(const struct server *server)
            limits->max_sequences, limits->n_pages, (unsigned long long)(limits->page_bytes >> 10), limits->chunk);
     if (model->residency[0]) notice(server, "%s", model->residency);
     if (model->chat_status < 0) notice(server, "no chat: %s", model->chat_error.text);
+    if (model->chat && !chat_knows_tools(model->chat))
+        notice(server, "the model's chat format has no place for tools: a request's tools go into the system message");
 }
 
 /* The engine cannot go on: what runs gets an error, and the server ends with the same one. */
