@@ -107,6 +107,8 @@ check plan $python tests/cli/plan_test.py $sluice
 check virtual-times $python tests/cli/virtual_times_test.py $sluice
 check openai-client $python tests/serve/openai_client_test.py $sluice
 check structure $python tests/serve/structure_test.py $sluice --count $schemas
+check items $python tests/serve/items_test.py $sluice
+check openapi $python tests/serve/openapi_test.py $sluice
 check endpoints $python tests/serve/endpoints_test.py $sluice
 check unix-socket $python tests/serve/unix_socket_test.py $sluice
 check tls $python tests/serve/tls_test.py $sluice

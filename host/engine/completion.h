@@ -43,6 +43,9 @@ int completion_start(struct engine *engine, const struct tokenizer *tokenizer, c
 /* Any thread; `end` still comes. */
 void completion_cancel(struct completion *completion);
 
+/* After (or inside) `end`: the stop string that ended the text, until completion_close; NULL: none did. */
+const char *completion_stop_string(const struct completion *completion);
+
 /* Only after (or inside) `end`. NULL is allowed. */
 void completion_close(struct completion *completion);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/serve/generation.h"
 #include "host/base/memory.h"
-#include "host/serve/answer.h"
+#include "host/serve/answer_items.h"
 #include "host/serve/reading.h"
 
 #include <math.h>
@@ -67,6 +67,7 @@ static void generation_free(struct generation *g)
         if (g->logprobs_of) json_out_free(&g->logprobs_of[i]);
     }
     for (uint32_t i = 0; i < REQUEST_MAX_CHOICES; i++) reading_close(g->readings[i]);
+    answer_items_free(g->identity.items);
     free(g->texts);
     free(g->logprobs_of);
     free(g->reasons);
@@ -166,20 +167,26 @@ static int submit(struct generation *g, const struct serving_model *model, const
     return 0;
 }
 
-static int make_identity(struct generation *g, const char *model_name, const struct completion_request *request)
+static int make_identity(struct generation *g, const char *model_name, const struct completion_request *request,
+                         size_t n_prompt)
 {
     unsigned char random[12];
     char hex[2 * sizeof random + 1];
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) return -1;
     for (size_t i = 0; i < sizeof random; i++) snprintf(hex + 2 * i, 3, "%02x", random[i]);
-    g->identity = (struct answer_identity){
-        .kind = request->kind, .created = time(NULL), .model = model_name, .with_usage = request->include_usage};
-    snprintf(g->identity.id, sizeof g->identity.id, "%s-%s", request->kind == REQUEST_CHAT ? "chatcmpl" : "cmpl", hex);
-    return 0;
+    g->identity = (struct answer_identity){.kind = request->kind,
+                                           .format = request->format,
+                                           .created = time(NULL),
+                                           .model = model_name,
+                                           .with_usage = request->include_usage};
+    snprintf(g->identity.id, sizeof g->identity.id, "%s%s", request->format->id_prefix, hex);
+    if (!request->format->item_events) return 0;
+    g->identity.items = answer_items_new(request->stream, n_prompt, request->echo);
+    return g->identity.items ? 0 : -1;
 }
 
 static struct generation *generation_new(struct generations *set, const char *model_name,
-                                         const struct completion_request *request)
+                                         const struct completion_request *request, size_t n_prompt)
 {
     struct generation *g = memory_array(1, sizeof *g);
     if (!g) return NULL;
@@ -192,7 +199,7 @@ static struct generation *generation_new(struct generations *set, const char *mo
     g->logprobs_of = memory_array(g->n_choices, sizeof *g->logprobs_of);
     for (uint32_t i = 0; i < g->n_choices; i++)
         g->choices[i] = (struct choice){.outbox = set->outbox, .owner = g, .index = i};
-    if (!g->texts || !g->reasons || !g->logprobs_of || make_identity(g, model_name, request) < 0) {
+    if (!g->texts || !g->reasons || !g->logprobs_of || make_identity(g, model_name, request, n_prompt) < 0) {
         free(g->texts);
         free(g->logprobs_of);
         free(g->reasons);
@@ -209,7 +216,7 @@ static void start_stream(struct generation *g)
 {
     struct json_out *out = &g->set->scratch;
     json_out_clear(out);
-    for (uint32_t i = 0; i < g->n_choices; i++) answer_event_role(&g->identity, i, out);
+    for (uint32_t i = 0; i < g->n_choices; i++) g->identity.format->start(&g->identity, i, out);
     connection_stream_start(g->connection, "text/event-stream; charset=utf-8");
     if (!out->failed) connection_stream_write(g->connection, out->bytes, out->length);
 }
@@ -224,7 +231,7 @@ static void send_error(struct generation *g, const struct api_error *error)
     cancel_choices(g);
     json_out_clear(out);
     if (g->stream) {
-        answer_event_error(error, out);
+        g->identity.format->error(&g->identity, error, out);
         if (!out->failed) connection_stream_write(connection, out->bytes, out->length);
         connection_stream_end(connection, true);
         return;
@@ -284,6 +291,24 @@ static const char *finish_name(const struct generation *g, uint32_t index, enum 
     return called && reason == FINISH_STOP ? "tool_calls" : finish_reason_name(reason);
 }
 
+/* What only formats of items say, once their choice has ended. */
+static void finish_items(struct generation *g)
+{
+    struct answer_items *items = g->identity.items;
+    struct json_out reasoning = {0};
+    struct token_list tokens = {0};
+    struct error err;
+    if (!items) return;
+    items->stop_string = completion_stop_string(g->choices[0].handle);
+    answer_items_all_reasoning(items, &reasoning);
+    if (reasoning.length && !reasoning.failed &&
+        tokenize(g->choices[0].tokenizer, reasoning.bytes, reasoning.length, 0, &tokens, &err) == 0)
+        g->usage.reasoning_tokens =
+            tokens.count < g->usage.completion_tokens ? tokens.count : g->usage.completion_tokens;
+    token_list_free(&tokens);
+    json_out_free(&reasoning);
+}
+
 static void send_whole(struct generation *g)
 {
     struct json_out *out = &g->set->scratch;
@@ -297,7 +322,9 @@ static void send_whole(struct generation *g)
         if (g->readings[i]) reading_message(g->readings[i], &choices[i]);
     }
     json_out_clear(out);
-    answer_whole(&g->identity, choices, g->n_choices, &g->usage, out);
+    finish_items(g);
+    if (g->identity.items) g->identity.format->finish(&g->identity, 0, choices[0].finish_reason, out);
+    g->identity.format->whole(&g->identity, choices, g->n_choices, &g->usage, out);
     if (out->failed) {
         send_no_memory(g);
         return;
@@ -312,21 +339,22 @@ static void send_whole(struct generation *g)
 static void send_events(struct generation *g, uint32_t index, const struct post *post)
 {
     struct json_out *out = &g->set->scratch;
+    const struct answer_format *format = g->identity.format;
     bool last = post->ended && g->n_ended == g->n_choices;
     json_out_clear(out);
     if (g->readings[index]) { /* a piece of text and one of its reading need not end together: logprobs have an event */
-        if (post->logprobs.length) answer_event_text(&g->identity, index, "", 0, &post->logprobs, out);
+        if (post->logprobs.length) format->text(&g->identity, index, "", 0, &post->logprobs, out);
         if (reading_post(g->readings[index], post->text.bytes, post->text.length, post->ended, out) < 0) {
             send_no_memory(g);
             return;
         }
     } else if (post->text.length || post->logprobs.length) {
-        answer_event_text(&g->identity, index, post->text.bytes, post->text.length,
-                          g->logprobs ? &post->logprobs : NULL, out);
+        format->text(&g->identity, index, post->text.bytes, post->text.length, g->logprobs ? &post->logprobs : NULL,
+                     out);
     }
-    if (post->ended) answer_event_finish(&g->identity, index, finish_name(g, index, post->reason), out);
-    if (last && g->identity.with_usage) answer_event_usage(&g->identity, &g->usage, out);
-    if (last) answer_event_done(out);
+    if (post->ended) format->finish(&g->identity, index, finish_name(g, index, post->reason), out);
+    if (last) finish_items(g);
+    if (last) format->end(&g->identity, &g->usage, out);
     if (out->failed) {
         send_no_memory(g);
         return;
@@ -357,8 +385,10 @@ static void deliver(struct generation *g, uint32_t index, const struct post *pos
         send_events(g, index, post);
     } else {
         int status = 0;
-        if (g->readings[index])
-            status = reading_post(g->readings[index], post->text.bytes, post->text.length, post->ended, NULL);
+        json_out_clear(&g->set->scratch);
+        if (g->readings[index]) /* items take the pieces of a stream, and write nothing */
+            status = reading_post(g->readings[index], post->text.bytes, post->text.length, post->ended,
+                                  g->identity.items ? &g->set->scratch : NULL);
         else
             json_out_raw(&g->texts[index], post->text.bytes, post->text.length);
         if (post->logprobs.length) {
@@ -377,7 +407,7 @@ int generation_start(struct generations *set, const struct serving_model *model,
                      const struct completion_request *request, const struct token_list *prompt,
                      struct connection *connection, struct key_user *user, struct api_error *error)
 {
-    struct generation *g = generation_new(set, model_name, request);
+    struct generation *g = generation_new(set, model_name, request, prompt->count);
     if (!g) {
         key_gate_leave(user);
         return api_error_set(error, 500, NULL, NULL, "The server has no memory for this request.");

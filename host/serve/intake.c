@@ -119,7 +119,8 @@ void intake_run(struct intake_job *job, const char *body, size_t length)
 bool intake_is_work(const char *body, size_t length)
 {
     return length > INTAKE_SMALL_BODY || memmem(body, length, "guided_", 7) ||
-           memmem(body, length, "response_format", 15) || memmem(body, length, "grammar", 7);
+           memmem(body, length, "response_format", 15) || memmem(body, length, "grammar", 7) ||
+           memmem(body, length, "json_schema", 11);
 }
 
 void intake_job_clear(struct intake_job *job)

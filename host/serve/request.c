@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/serve/request.h"
 #include "host/base/memory.h"
+#include "host/serve/answer_items.h"
 #include "host/serve/request_fields.h"
 #include "host/serve/request_grammar.h"
 #include "host/serve/request_prompt.h"
 #include "host/serve/request_sampling.h"
 #include "host/serve/request_tools.h"
+#include "host/serve/request_translate.h"
 
 #include <string.h>
 
@@ -146,6 +148,20 @@ static int parse_fields(struct completion_request *out, struct api_error *error)
     return request_parse_messages(root, out, error);
 }
 
+/* The root becomes a chat's, and the format that of the API which was asked. */
+static int translate(struct completion_request *out, struct api_error *error)
+{
+    json_t *chat = NULL;
+    int status = out->kind == REQUEST_RESPONSES ? request_of_responses(out->root, &chat, &out->echo, error)
+                                                : request_of_messages(out->root, out->kind, &chat, error);
+    if (status < 0) return -1;
+    json_decref(out->root);
+    out->root = chat;
+    out->format = out->kind == REQUEST_RESPONSES ? &answer_responses : &answer_messages;
+    out->kind = REQUEST_CHAT;
+    return 0;
+}
+
 int completion_request_parse(enum request_kind kind, const char *body, size_t length, struct completion_request *out,
                              struct api_error *error)
 {
@@ -153,6 +169,11 @@ int completion_request_parse(enum request_kind kind, const char *body, size_t le
     out->root = request_json(body, length, error);
     if (!out->root) return -1;
     if (kind == REQUEST_EITHER) out->kind = json_object_get(out->root, "messages") ? REQUEST_CHAT : REQUEST_COMPLETION;
+    out->format = out->kind == REQUEST_CHAT ? &answer_chats : &answer_completions;
+    if (out->kind > REQUEST_CHAT && translate(out, error) < 0) {
+        completion_request_free(out);
+        return -1;
+    }
     if (parse_fields(out, error) < 0) {
         completion_request_free(out);
         return -1;
@@ -182,6 +203,7 @@ void completion_request_free(struct completion_request *request)
     json_decref(request->read_messages);
     free((void *)(uintptr_t)request->sampling.biases);
     free(request->grammar_text);
+    free(request->echo);
     grammar_release(request->grammar);
     json_decref(request->root);
     *request = (struct completion_request){0};

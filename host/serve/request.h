@@ -27,7 +27,17 @@ enum tool_choice {
     TOOL_CHOICE_NAMED,
 };
 
-enum request_kind { REQUEST_COMPLETION, REQUEST_CHAT };
+/*
+ * What the body is. The last three are translated into a chat (request_messages.c, request_responses.c), and the parsed
+ * request is one; its format still tells them apart.
+ */
+enum request_kind {
+    REQUEST_COMPLETION,
+    REQUEST_CHAT,
+    REQUEST_MESSAGES,  /* Anthropic's */
+    REQUEST_COUNT,     /* the same, whose tokens are only counted */
+    REQUEST_RESPONSES, /* OpenAI's newer kind */
+};
 
 /* A chat if the body has messages, else a completion: for endpoints that take either. */
 #define REQUEST_EITHER ((enum request_kind) - 1)
@@ -35,11 +45,16 @@ enum request_kind { REQUEST_COMPLETION, REQUEST_CHAT };
 /* The field that the prompt comes from. */
 static inline const char *request_prompt_field(enum request_kind kind)
 {
-    return kind == REQUEST_CHAT ? "messages" : "prompt";
+    if (kind == REQUEST_RESPONSES) return "input";
+    return kind == REQUEST_COMPLETION ? "prompt" : "messages";
 }
 
+struct answer_format;
+
 struct completion_request {
-    enum request_kind kind;
+    enum request_kind kind; /* REQUEST_COMPLETION or REQUEST_CHAT */
+    const struct answer_format *format;
+    char *echo;        /* owned; members that the answer repeats, as a JSON object; NULL: none */
     const char *model; /* NULL if not given */
     /* chat */
     struct chat_message *messages;
