@@ -111,6 +111,7 @@ check items $python tests/serve/items_test.py $sluice
 check openapi $python tests/serve/openapi_test.py $sluice
 check endpoints $python tests/serve/endpoints_test.py $sluice
 check unix-socket $python tests/serve/unix_socket_test.py $sluice
+check rpc-asan $python tests/serve/rpc_test.py $asan build/asan/tests/rpc_client
 check tls $python tests/serve/tls_test.py $sluice
 check keys $python tests/serve/keys_test.py $sluice
 check http-abuse-asan $python tests/serve/http_abuse_test.py $asan

@@ -69,6 +69,7 @@ static void stop_listening(struct server *server)
     server->listening.path = NULL;
     if (server->listener) evconnlistener_free(server->listener);
     server->listener = NULL;
+    rpc_stop_listening(server->rpc);
 }
 
 static void start_drain(struct server *server)
@@ -111,7 +112,8 @@ static void on_drain_timer(evutil_socket_t fd, short what, void *context)
     struct server *server = context;
     (void)fd;
     (void)what;
-    if (generations_empty(server->generations) && server->n_in_intake == 0 && !connection_set_busy(server->connections))
+    if (generations_empty(server->generations) && server->n_in_intake == 0 &&
+        !connection_set_busy(server->connections) && !rpc_busy(server->rpc))
         event_base_loopbreak(server->base);
 }
 
@@ -252,9 +254,12 @@ static int server_open(struct server *server, struct error *err)
     if ((status = generations_open(server->base, server->outbox, &server->generations, err)) < 0) return status;
     if ((status = connection_set_open(server->base, &hooks, &limits, &server->connections, err)) < 0) return status;
     if ((status = listen_for_clients(server, err)) < 0) return status;
+    if (options->rpc_path) status = rpc_open(server->base, options->rpc_path, &hooks, &limits, &server->rpc, err);
+    if (status < 0) return status;
     if ((status = make_events(server, err)) < 0) return status;
     if ((status = serving_open(server->model, options, wake_loop, server, &server->serving, err)) < 0) return status;
     notice(server, "listening on %s (model %s, card %s)", server->listening.url, server->model_name, options->card);
+    if (server->rpc) notice(server, "the RPC listens on unix:%s", options->rpc_path);
     return 0;
 }
 
@@ -267,6 +272,8 @@ static void server_close(struct server *server)
 {
     /* Connections first: what they wait for is cancelled; then the engine ends it, and its posts are taken. */
     connection_set_close(server->connections);
+    rpc_close(server->rpc);
+    server->rpc = NULL;
     if (server->intake) {
         intake_stop(server->intake);
         server_take_intake(server);
