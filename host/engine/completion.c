@@ -166,6 +166,8 @@ int completion_start(struct engine *engine, const struct tokenizer *tokenizer, c
         .dry_breakers = options->dry_breakers,
         .n_dry_breakers = options->n_dry_breakers,
         .n_top_logprobs = options->n_top_logprobs,
+        .priority = options->priority,
+        .client = options->client,
         .callbacks = {.token = on_token, .logprobs = options->logprobs ? on_logprobs : NULL, .end = on_end},
         .context = completion,
     };

@@ -23,6 +23,8 @@ struct completion_options {
     const char *const *dry_breakers;
     size_t n_dry_breakers;
     uint32_t n_top_logprobs;
+    int32_t priority; /* as engine_request's, and client */
+    uint64_t client;
     const char *const *stops; /* copied; up to COMPLETION_MAX_STOPS, none empty */
     size_t n_stops;
     const uint32_t *shown; /* n_shown control tokens whose names are text of the answer; borrowed until `end` */

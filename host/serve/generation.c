@@ -11,12 +11,16 @@
 
 /* Tokens at the end of a prompt, enough for a marker in bytes and white space after it. */
 #define PROMPT_TAIL 48
+#define MOST_RETRY_SECONDS 600
 
 struct generations {
     struct event_base *base;
     struct outbox *outbox;
     struct generation *first;
     struct json_out scratch; /* what is being written */
+    size_t n_under_way;      /* sequences that the engine has, running or waiting */
+    double end_seconds;      /* between the ends of two of them, smoothed; 0: not known */
+    double last_end;         /* on the monotonic clock; 0: none yet */
     bool engine_closes;      /* no choice may be cancelled: the engine ends them all, or has done so */
 };
 
@@ -98,6 +102,30 @@ static void detach(struct generation *g)
     g->connection = NULL;
 }
 
+/* ---- the queue ---- */
+
+static double now_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* A sequence has ended: how long that took since the last one is the queue's pace. */
+static void measure_pace(struct generations *set)
+{
+    const double now = now_seconds(), took = now - set->last_end;
+    if (set->last_end > 0) set->end_seconds = set->end_seconds > 0 ? 0.9 * set->end_seconds + 0.1 * took : took;
+    set->last_end = --set->n_under_way > 0 ? now : 0; /* idle time is no pace */
+}
+
+/* Seconds until half of what is under way is done at the pace of late: by then there is room for those that were refused. */
+static unsigned seconds_until_room(const struct generations *set)
+{
+    const double seconds = ceil(set->end_seconds * (double)set->n_under_way / 2);
+    return seconds < 1 ? 1 : seconds > MOST_RETRY_SECONDS ? MOST_RETRY_SECONDS : (unsigned)seconds;
+}
+
 /* ---- starting ---- */
 
 /* What a chat's answers are read with; the prompt's end tells whether it has opened the reasoning. */
@@ -143,6 +171,8 @@ static int submit(struct generation *g, const struct serving_model *model, const
         .logprobs = request->logprobs ? outbox_logprobs : NULL,
         .n_top_logprobs = request->n_top_logprobs,
         .end = outbox_end,
+        .priority = key_user_priority(g->user) + (int32_t)request->priority,
+        .client = key_user_number(g->user),
     };
     const bool is_chat = request->kind == REQUEST_CHAT && model->chat;
     if (is_chat && open_readings(g, model, request, prompt, error) < 0) return -1;
@@ -158,11 +188,13 @@ static int submit(struct generation *g, const struct serving_model *model, const
         g->choices[i].tokenizer = model->tokenizer;
         if (completion_start(model->engine, model->tokenizer, &options, &g->choices[i].handle, &err) < 0) {
             api_error_of(&err, error);
+            if (error->status == 429) error->retry_after = seconds_until_room(g->set);
             if (error->status == 400)
                 snprintf(error->param, sizeof error->param, "%s", request_prompt_field(request->kind));
             return -1;
         }
         g->n_started++;
+        g->set->n_under_way++;
     }
     return 0;
 }
@@ -369,6 +401,7 @@ static void send_events(struct generation *g, uint32_t index, const struct post 
 static void deliver(struct generation *g, uint32_t index, const struct post *post)
 {
     if (post->ended) {
+        measure_pace(g->set);
         g->n_ended++;
         g->reasons[index] = post->reason;
         g->usage.prompt_tokens = post->usage.prompt_tokens; /* the same for every choice, and counted once */

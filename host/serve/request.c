@@ -129,6 +129,15 @@ static int refuse_in_completions(const json_t *root, struct api_error *error)
     return best_of > 1 ? field_unsupported("best_of", "choosing the best of several", error) : 0;
 }
 
+/* vLLM's field, in which lower is earlier; who may come before others is the administrator's to say (key_file.h). */
+static int parse_priority(const json_t *root, struct completion_request *out, struct api_error *error)
+{
+    int64_t priority = 0;
+    if (field_integer(root, "priority", 0, REQUEST_MAX_PRIORITY, &priority, error) < 0) return -1;
+    out->priority = (uint32_t)priority;
+    return 0;
+}
+
 static int parse_timeout(const json_t *root, struct completion_request *out, struct api_error *error)
 {
     return field_number(root, "timeout", 0, REQUEST_MAX_TIMEOUT, true, &out->timeout_seconds, error);
@@ -142,6 +151,7 @@ static int parse_fields(struct completion_request *out, struct api_error *error)
     if ((chat ? refuse_in_chat(root, error) : refuse_in_completions(root, error)) < 0) return -1;
     if (request_parse_sampling(root, out, error) < 0 || request_parse_grammar(root, out, error) < 0) return -1;
     if (parse_limits(root, out, error) < 0 || parse_timeout(root, out, error) < 0) return -1;
+    if (parse_priority(root, out, error) < 0) return -1;
     if (parse_stop(root, out, error) < 0 || parse_stream(root, out, error) < 0) return -1;
     if (!chat) return request_parse_prompt(root, out, error);
     if (request_parse_tools(root, out, error) < 0) return -1;

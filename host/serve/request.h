@@ -16,7 +16,8 @@
 #define REQUEST_MAX_DEPTH 64  /* of nested arrays and objects */
 #define REQUEST_MAX_CHOICES 8 /* `n` */
 #define REQUEST_MAX_MESSAGES 4096
-#define REQUEST_MAX_BREAKERS 32   /* dry_sequence_breakers */
+#define REQUEST_MAX_BREAKERS 32 /* dry_sequence_breakers */
+#define REQUEST_MAX_PRIORITY 1000
 #define REQUEST_MAX_TIMEOUT 86400 /* seconds */
 #define COMPLETIONS_MAX_TOKENS 16 /* OpenAI's default of max_tokens for /v1/completions */
 
@@ -91,6 +92,7 @@ struct completion_request {
     enum grammar_kind grammar_kind;
     char *grammar_text;
     struct grammar *grammar; /* owned; of the text, after request_open_grammar */
+    uint32_t priority;       /* 0: the key's own; more is later */
     float timeout_seconds;   /* from the start to the last token; 0: none */
 
     json_t *root;  /* owned; the texts above are borrowed from it */
