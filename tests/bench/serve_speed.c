@@ -5,9 +5,10 @@
  *     serve_speed HOST PORT STREAMS PROMPT_TOKENS TOKENS ROUNDS
  *
  * A round opens STREAMS connections and asks on each, at once, for TOKENS tokens after a prompt of PROMPT_TOKENS random
- * token ids, streamed. It prints a line of JSON: medians over the rounds of the seconds to the first token (of the slowest
- * stream), of the tokens a second of all streams from the first request to the last token, and of the same from the moment at
- * which every stream had its first, and of the longest gap between two tokens of a stream. One thread, poll(2); what it costs is little against a token.
+ * token ids, streamed. It prints a line of JSON, medians over the rounds: the seconds to the first token (of the slowest
+ * stream), the tokens a second of all streams, from the first request to the last token and from the moment at which
+ * every stream had its first, and the longest gap between two tokens of a stream. One thread, poll(2); what it costs is
+ * little against a token.
  */
 #include <arpa/inet.h>
 #include <errno.h>
