@@ -110,8 +110,11 @@ check structure $python tests/serve/structure_test.py $sluice --count $schemas
 check tools $python tests/serve/tools_test.py $sluice
 check jinja-differential $python tests/text/jinja_differential.py $sluice --count $templates
 if [ -d "${JSON_SCHEMA_TEST_SUITE:-}" ]; then check json-schema-suite $python tests/text/json_schema_suite.py build/release/tests/schema_accepts "$JSON_SCHEMA_TEST_SUITE"; fi
+check items $python tests/serve/items_test.py $sluice
+check openapi $python tests/serve/openapi_test.py $sluice
 check endpoints $python tests/serve/endpoints_test.py $sluice
 check unix-socket $python tests/serve/unix_socket_test.py $sluice
+check rpc-asan $python tests/serve/rpc_test.py $asan build/asan/tests/rpc_client
 check tls $python tests/serve/tls_test.py $sluice
 check keys $python tests/serve/keys_test.py $sluice
 check http-abuse-asan $python tests/serve/http_abuse_test.py $asan

@@ -23,7 +23,7 @@ struct completion {
     char *stops[COMPLETION_MAX_STOPS];
     size_t stop_length[COMPLETION_MAX_STOPS];
     size_t n_stops;
-    bool stopped;         /* by a stop string: nothing is shown from here on */
+    const char *stopped;  /* the stop string after which nothing is shown, or NULL */
     struct error failure; /* of detokenizing; code 0: none */
     uint32_t *prompt;     /* [n_prompt]; owned; NULL: its logprobs were not asked for */
     size_t n_prompt;
@@ -40,15 +40,16 @@ static void hand_over(struct completion *completion, size_t length)
     completion->searched = completion->searched > length ? completion->searched - length : 0;
 }
 
-/* Whether a stop string ends at byte end of the text; *start is where it starts, the first if several do. */
-static bool stop_ends_at(const struct completion *completion, size_t end, size_t *start)
+/* The stop string that ends at byte end of the text, or NULL; *start is where it starts, the first if several do. */
+static const char *stop_ends_at(const struct completion *completion, size_t end, size_t *start)
 {
-    bool found = false;
+    const char *found = NULL;
     for (size_t i = 0; i < completion->n_stops; i++) {
         size_t length = completion->stop_length[i];
         if (length > end || memcmp(completion->text.bytes + end - length, completion->stops[i], length) != 0) continue;
-        if (!found || end - length < *start) *start = end - length;
-        found = true;
+        if (found && end - length >= *start) continue;
+        *start = end - length;
+        found = completion->stops[i];
     }
     return found;
 }
@@ -74,9 +75,10 @@ static bool advance(struct completion *completion)
     struct text *text = &completion->text;
     size_t start = 0;
     while (completion->n_stops > 0 && completion->searched < text->length) {
-        if (!stop_ends_at(completion, ++completion->searched, &start)) continue;
+        const char *stop = stop_ends_at(completion, ++completion->searched, &start);
+        if (!stop) continue;
         hand_over(completion, start);
-        completion->stopped = true;
+        completion->stopped = stop;
         return true;
     }
     hand_over(completion, text->length - held_back(completion));
@@ -191,6 +193,8 @@ int completion_start(struct engine *engine, const struct tokenizer *tokenizer, c
         .dry_breakers = options->dry_breakers,
         .n_dry_breakers = options->n_dry_breakers,
         .n_top_logprobs = options->n_top_logprobs,
+        .priority = options->priority,
+        .client = options->client,
         .callbacks = {.token = on_token, .logprobs = options->logprobs ? on_logprobs : NULL, .end = on_end},
         .context = completion,
     };
@@ -212,6 +216,8 @@ int completion_start(struct engine *engine, const struct tokenizer *tokenizer, c
 }
 
 void completion_cancel(struct completion *completion) { engine_cancel(completion->engine, completion->id); }
+
+const char *completion_stop_string(const struct completion *completion) { return completion->stopped; }
 
 void completion_close(struct completion *completion)
 {

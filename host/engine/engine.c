@@ -189,6 +189,8 @@ static struct sequence *make_sequence(const struct engine *engine, const struct 
     if (!sequence) return NULL;
     uint32_t *words = (uint32_t *)(sequence + 1);
     memcpy(words, request->prompt, request->n_prompt * sizeof *words);
+    sequence->priority = request->priority;
+    sequence->client = request->client;
     sequence->callbacks = request->callbacks;
     sequence->context = request->context;
     sequence->sampling = request->sampling;

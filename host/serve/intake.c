@@ -128,7 +128,8 @@ bool intake_is_work(const char *body, size_t length)
 {
     return length > INTAKE_SMALL_BODY || memmem(body, length, "guided_", 7) ||
            memmem(body, length, "response_format", 15) || memmem(body, length, "grammar", 7) ||
-           memmem(body, length, "tool_choice", 11) || memmem(body, length, "strict", 6);
+           memmem(body, length, "tool_choice", 11) || memmem(body, length, "strict", 6) ||
+           memmem(body, length, "json_schema", 11);
 }
 
 void intake_job_clear(struct intake_job *job)

@@ -16,7 +16,8 @@
 #define REQUEST_MAX_DEPTH 64  /* of nested arrays and objects */
 #define REQUEST_MAX_CHOICES 8 /* `n` */
 #define REQUEST_MAX_MESSAGES 4096
-#define REQUEST_MAX_BREAKERS 32   /* dry_sequence_breakers */
+#define REQUEST_MAX_BREAKERS 32 /* dry_sequence_breakers */
+#define REQUEST_MAX_PRIORITY 1000
 #define REQUEST_MAX_TIMEOUT 86400 /* seconds */
 #define COMPLETIONS_MAX_TOKENS 16 /* OpenAI's default of max_tokens for /v1/completions */
 
@@ -27,7 +28,17 @@ enum tool_choice {
     TOOL_CHOICE_NAMED,
 };
 
-enum request_kind { REQUEST_COMPLETION, REQUEST_CHAT };
+/*
+ * What the body is. The last three are translated into a chat (request_messages.c, request_responses.c), and the parsed
+ * request is one; its format still tells them apart.
+ */
+enum request_kind {
+    REQUEST_COMPLETION,
+    REQUEST_CHAT,
+    REQUEST_MESSAGES,  /* Anthropic's */
+    REQUEST_COUNT,     /* the same, whose tokens are only counted */
+    REQUEST_RESPONSES, /* OpenAI's newer kind */
+};
 
 /* A chat if the body has messages, else a completion: for endpoints that take either. */
 #define REQUEST_EITHER ((enum request_kind) - 1)
@@ -35,11 +46,16 @@ enum request_kind { REQUEST_COMPLETION, REQUEST_CHAT };
 /* The field that the prompt comes from. */
 static inline const char *request_prompt_field(enum request_kind kind)
 {
-    return kind == REQUEST_CHAT ? "messages" : "prompt";
+    if (kind == REQUEST_RESPONSES) return "input";
+    return kind == REQUEST_COMPLETION ? "prompt" : "messages";
 }
 
+struct answer_format;
+
 struct completion_request {
-    enum request_kind kind;
+    enum request_kind kind; /* REQUEST_COMPLETION or REQUEST_CHAT */
+    const struct answer_format *format;
+    char *repeats;     /* owned; members that the answer repeats, as a JSON object; NULL: none */
     const char *model; /* NULL if not given */
     /* chat */
     struct chat_message *messages;
@@ -80,6 +96,7 @@ struct completion_request {
     bool grammar_in_reasoning; /* it begins with the answer's first token; else after the reasoning */
     struct grammar
         *grammar;          /* owned; after request_open_grammar: of the text, of the calls that have to come, of both */
+    uint32_t priority;     /* 0: the key's own; more is later */
     float timeout_seconds; /* from the start to the last token; 0: none */
 
     json_t *root;  /* owned; the texts above are borrowed from it */

@@ -137,6 +137,9 @@ static void assert_shown(const char *const *stops, size_t n_stops, const char *t
     assert_int_equal(result.stopped, stops_it);
     assert_int_equal(result.reason, stops_it ? FINISH_STOP : FINISH_LENGTH);
     assert_int_equal(result.n_ends, 1);
+    const char *stop = completion_stop_string(completion); /* what follows the text */
+    assert_int_equal(stop != NULL, stops_it);
+    if (stop) assert_memory_equal(tokens + strlen(expected), stop, strlen(stop));
     completion_close(completion);
 }
 
