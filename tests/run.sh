@@ -84,8 +84,8 @@ export ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktra
 demo=host/model/demo/demo.gguf
 
 # Short and long forms of the same checks.
-damaged=60 schemas=40 fuzz_seconds=15 every=4 rtl_operands=400000 xrt_cards= xrt_models="--completions 40"
-if [ $long = yes ]; then damaged=300 schemas=2000 fuzz_seconds=60 every=1 rtl_operands=50000000 xrt_cards=every xrt_models="--completions 1000 --every"; fi
+damaged=60 templates=300 schemas=40 fuzz_seconds=15 every=4 rtl_operands=400000 xrt_cards= xrt_models="--completions 40"
+if [ $long = yes ]; then damaged=300 templates=10000 schemas=2000 fuzz_seconds=60 every=1 rtl_operands=50000000 xrt_cards=every xrt_models="--completions 1000 --every"; fi
 
 check lint $python tests/lint/lint.py
 check lint-refuses $python tests/lint/lint_test.py
@@ -107,8 +107,14 @@ check plan $python tests/cli/plan_test.py $sluice
 check virtual-times $python tests/cli/virtual_times_test.py $sluice
 check openai-client $python tests/serve/openai_client_test.py $sluice
 check structure $python tests/serve/structure_test.py $sluice --count $schemas
+check tools $python tests/serve/tools_test.py $sluice
+check jinja-differential $python tests/text/jinja_differential.py $sluice --count $templates
+if [ -d "${JSON_SCHEMA_TEST_SUITE:-}" ]; then check json-schema-suite $python tests/text/json_schema_suite.py build/release/tests/schema_accepts "$JSON_SCHEMA_TEST_SUITE"; fi
+check items $python tests/serve/items_test.py $sluice
+check openapi $python tests/serve/openapi_test.py $sluice
 check endpoints $python tests/serve/endpoints_test.py $sluice
 check unix-socket $python tests/serve/unix_socket_test.py $sluice
+check rpc-asan $python tests/serve/rpc_test.py $asan build/asan/tests/rpc_client
 check tls $python tests/serve/tls_test.py $sluice
 check keys $python tests/serve/keys_test.py $sluice
 check http-abuse-asan $python tests/serve/http_abuse_test.py $asan

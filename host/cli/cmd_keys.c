@@ -46,7 +46,7 @@ static int lock_keys(const char *path, int *fd, struct error *err)
 
 struct change {
     const char *name;
-    uint32_t max_running, per_minute;
+    uint32_t max_running, per_minute, priority;
     char secret[KEY_SECRET_BYTES]; /* set where a key is added */
 };
 
@@ -58,7 +58,8 @@ static int change_keys(const char *path, struct change *change, bool adds, struc
     if (status == 0) status = key_file_read(path, &keys, err);
     if (status == ERROR_NOT_FOUND && adds) status = 0; /* the first key */
     if (status == 0 && adds)
-        status = key_file_add(&keys, change->name, change->max_running, change->per_minute, change->secret, err);
+        status = key_file_add(&keys, change->name, change->max_running, change->per_minute, change->priority,
+                              change->secret, err);
     if (status == 0 && !adds) status = key_file_remove(&keys, change->name, err);
     if (status == 0) status = write_keys(path, &keys, err);
     key_file_free(&keys);
@@ -69,13 +70,15 @@ static int change_keys(const char *path, struct change *change, bool adds, struc
 static int run_add(const struct command *self, int argc, char **argv)
 {
     const char *file = NULL;
-    struct change change = {0};
+    struct change change = {.priority = KEY_USUAL_PRIORITY};
     const struct option table[] = {
         {"file", 0, OPTION_TEXT, &file, "FILE", "the key file; made if it is not there", 0, 0},
         {"max-running", 0, OPTION_U32, &change.max_running, "N", "requests at once (default: no limit)", 0,
          KEY_MAX_LIMIT},
         {"per-minute", 0, OPTION_U32, &change.per_minute, "N",
          "requests that may start in a minute (default: no limit)", 0, KEY_MAX_LIMIT},
+        {"priority", 0, OPTION_U32, &change.priority, "N",
+         "its requests wait behind those of a lower one (default 100)", 0, KEY_MAX_PRIORITY},
         {0},
     };
     int n_operands;
@@ -116,12 +119,12 @@ static void print_limit(uint32_t limit)
 
 static int print_table(const struct key_file *keys)
 {
-    printf("%-24s  %-20s  %11s  %11s\n", "name", "created", "at once", "per minute");
+    printf("%-24s  %-20s  %11s  %11s  %8s\n", "name", "created", "at once", "per minute", "priority");
     for (size_t i = 0; i < keys->n_keys; i++) {
         printf("%-24s  %-20s", keys->keys[i].name, keys->keys[i].created);
         print_limit(keys->keys[i].max_running);
         print_limit(keys->keys[i].per_minute);
-        putchar('\n');
+        printf("  %8u\n", keys->keys[i].priority);
     }
     return 0;
 }
@@ -132,9 +135,9 @@ static int print_json(const struct key_file *keys, struct error *err)
     int status = list ? 0 : -1;
     for (size_t i = 0; i < keys->n_keys && status == 0; i++) {
         const struct key *key = &keys->keys[i];
-        status = json_array_append_new(list, json_pack("{ss,ss,si,si}", "name", key->name, "created", key->created,
+        status = json_array_append_new(list, json_pack("{ss,ss,si,si,si}", "name", key->name, "created", key->created,
                                                        "max_running", (int)key->max_running, "per_minute",
-                                                       (int)key->per_minute));
+                                                       (int)key->per_minute, "priority", (int)key->priority));
     }
     if (status == 0) status = json_dumpf(list, stdout, JSON_COMPACT);
     if (status == 0) putchar('\n');

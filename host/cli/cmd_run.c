@@ -6,6 +6,7 @@
 #include "host/cli/generate.h"
 #include "host/cli/line_input.h"
 #include "host/cli/progress.h"
+#include "host/cli/sampler_options.h"
 #include "host/text/chat.h"
 
 #include <errno.h>
@@ -17,6 +18,7 @@
 
 struct run_options {
     struct session_options session;
+    struct sampler_options sampler;
     struct generate_options generate;
     const char *prompt, *system, *grammar_path, *schema_path;
     bool raw;
@@ -187,24 +189,16 @@ static int run(const struct command *self, int argc, char **argv)
 {
     struct run_options o = {
         .session = {.max_sequences = 1},
-        .generate = {.max_tokens = UINT32_MAX,
-                     .sampling = {.top_p = 1},
-                     .interrupt_fd = -1,
-                     .process_started = seconds_now()},
+        .sampler = SAMPLER_OPTIONS_START,
+        .generate = {.max_tokens = UINT32_MAX, .interrupt_fd = -1, .process_started = seconds_now()},
     };
-    struct sampling *sampling = &o.generate.sampling;
     const struct option table[] = {
         {"prompt", 'p', OPTION_TEXT, &o.prompt, "TEXT", "answer this message and end (without: chat)", 0, 0},
         {"raw", 0, OPTION_FLAG, &o.raw, NULL, "continue the text of -p, without a chat format", 0, 0},
         {"system", 0, OPTION_TEXT, &o.system, "TEXT", "system message", 0, 0},
         {"max-tokens", 'n', OPTION_U32, &o.generate.max_tokens, "N", "tokens of an answer (default: the context)", 1,
          4294967295.0},
-        {"temperature", 0, OPTION_FLOAT, &sampling->temperature, "T",
-         "0 (default): the most likely token, the same answer every time", 0, 100},
-        {"top-k", 0, OPTION_U32, &sampling->top_k, "N", "sample among the N best (default 0: all)", 0, 0},
-        {"top-p", 0, OPTION_FLOAT, &sampling->top_p, "P", "sample among the best that make up P (default 1)", 1e-6, 1},
-        {"min-p", 0, OPTION_FLOAT, &sampling->min_p, "P", "leave out below P times the best (default 0)", 0, 1},
-        {"seed", 0, OPTION_U64, &sampling->seed, "N", "seed of the samples (default 0)", 0, 0},
+        SAMPLER_OPTION_ROWS(&o.sampler),
         {"grammar", 0, OPTION_TEXT, &o.grammar_path, "FILE", "answers match the rule root of this GBNF grammar", 0, 0},
         {"json-schema", 0, OPTION_TEXT, &o.schema_path, "FILE", "answers are JSON that is valid under this schema", 0,
          0},
@@ -218,7 +212,10 @@ static int run(const struct command *self, int argc, char **argv)
     int n_operands;
     int status = options_parse(self, table, argc, argv, &o.session.model_path, 1, &n_operands);
     if (status < 0) status = session_check(self, &o.session);
+    if (status < 0) status = sampler_options_read(self, &o.sampler);
     if (status >= 0) return status;
+    o.generate.sampling = o.sampler.sampling;
+    o.generate.dry_breaker = o.sampler.breaker;
     if (o.raw && !o.prompt) return usage_error(self, "--raw needs -p TEXT");
     if (o.grammar_path && o.schema_path) return usage_error(self, "--grammar and --json-schema: one at a time");
     if (o.raw && o.system) return usage_error(self, "--system needs the chat format, which --raw leaves out");

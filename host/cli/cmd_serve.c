@@ -28,7 +28,7 @@ static void print_log(void *context, const char *line)
 
 struct settings {
     struct session_options session;
-    const char *host, *config, *keys;
+    const char *host, *config, *keys, *rpc;
     struct tls_files tls;
     uint32_t port, queue;
     uint64_t max_body;
@@ -45,6 +45,8 @@ static int read_settings(const struct command *self, int argc, char **argv, stru
         SPECULATION_OPTION_ROWS(&s->session),
         {"host", 0, OPTION_TEXT, &s->host, "ADDRESS", "address to listen on (default 127.0.0.1), or unix:PATH", 0, 0},
         {"port", 0, OPTION_U32, &s->port, "N", "port to listen on; 0: a free one (default 8080)", 0, 65535},
+        {"rpc", 0, OPTION_TEXT, &s->rpc, "PATH",
+         "also serve programs on this host over a Unix socket (client/README.md)", 0, 0},
         {"keys", 0, OPTION_TEXT, &s->keys, "FILE", "ask for a key of this file, made by `sluice keys`", 0, 0},
         {"tls-cert", 0, OPTION_TEXT, &s->tls.certificate, "FILE",
          "speak TLS with this certificate (PEM, the whole chain)", 0, 0},
@@ -83,6 +85,7 @@ static int serve(const struct settings *settings)
         .model_path = settings->session.model_path,
         .host = settings->host,
         .port = (uint16_t)settings->port,
+        .rpc_path = settings->rpc,
         .keys_path = settings->keys,
         .tls = settings->tls,
         .without_keys = settings->without_keys,
@@ -130,10 +133,11 @@ const struct command command_serve = {
     .name = "serve",
     .synopsis = "[MODEL] [--host ADDRESS] [--port N] [--keys FILE] [--config FILE]",
     .summary = "serve completions over HTTP (OpenAI's API)",
-    .details = "Endpoints: POST /v1/chat/completions, /v1/completions, /tokenize, /detokenize, /apply-template; GET "
-               "/v1/models,\n"
-               "/v1/cards, /metrics (Prometheus), /health (alive), /ready (200 once the model is loaded).\n"
-               "SIGTERM or ctrl-C finishes what runs and ends; twice cancels it.\n"
-               "With TLS, SIGHUP reads certificate and key again; connections that run keep theirs.",
+    .details =
+        "Endpoints: POST /v1/chat/completions, /v1/completions, /v1/responses, /v1/messages (and count_tokens),\n"
+        "/tokenize, /detokenize, /apply-template; GET /v1/models, /v1/cards, /metrics (Prometheus), /health (alive),\n"
+        "/ready (200 once the model is loaded), /openapi.json (all of them, described).\n"
+        "SIGTERM or ctrl-C finishes what runs and ends; twice cancels it.\n"
+        "With TLS, SIGHUP reads certificate and key again; connections that run keep theirs.",
     .run = run,
 };

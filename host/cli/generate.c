@@ -104,6 +104,8 @@ int generate(const struct session *session, const struct generate_options *optio
         .n_prompt = prompt->count,
         .max_tokens = options->max_tokens,
         .sampling = options->sampling,
+        .dry_breakers = options->dry_breaker ? &options->dry_breaker : NULL,
+        .n_dry_breakers = options->dry_breaker != NULL,
         .grammar = options->grammar,
         .text = on_text,
         .end = on_end,

@@ -9,6 +9,7 @@
 struct generate_options {
     uint32_t max_tokens; /* UINT32_MAX: up to the context */
     struct sampling sampling;
+    const char *dry_breaker; /* the text that no repeat of DRY's goes over; NULL: the usual ones */
     struct grammar *grammar; /* what answers match, held by the caller; NULL: anything */
     bool stats;              /* speed and times on stderr */
     int interrupt_fd;        /* becomes readable when the user wants the answer to stop; -1: none */

@@ -7,6 +7,7 @@
 
 #include "host/base/memory.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Room for held-back text and a token's bytes, so that the token path does not allocate; longer tokens still may. */
@@ -22,8 +23,10 @@ struct completion {
     char *stops[COMPLETION_MAX_STOPS];
     size_t stop_length[COMPLETION_MAX_STOPS];
     size_t n_stops;
-    bool stopped;         /* by a stop string: nothing is shown from here on */
+    const char *stopped;  /* the stop string after which nothing is shown, or NULL */
     struct error failure; /* of detokenizing; code 0: none */
+    uint32_t *prompt;     /* [n_prompt]; owned; NULL: its logprobs were not asked for */
+    size_t n_prompt;
 };
 
 /* Hands over the first length bytes of the text. */
@@ -37,15 +40,16 @@ static void hand_over(struct completion *completion, size_t length)
     completion->searched = completion->searched > length ? completion->searched - length : 0;
 }
 
-/* Whether a stop string ends at byte end of the text; *start is where it starts, the first if several do. */
-static bool stop_ends_at(const struct completion *completion, size_t end, size_t *start)
+/* The stop string that ends at byte end of the text, or NULL; *start is where it starts, the first if several do. */
+static const char *stop_ends_at(const struct completion *completion, size_t end, size_t *start)
 {
-    bool found = false;
+    const char *found = NULL;
     for (size_t i = 0; i < completion->n_stops; i++) {
         size_t length = completion->stop_length[i];
         if (length > end || memcmp(completion->text.bytes + end - length, completion->stops[i], length) != 0) continue;
-        if (!found || end - length < *start) *start = end - length;
-        found = true;
+        if (found && end - length >= *start) continue;
+        *start = end - length;
+        found = completion->stops[i];
     }
     return found;
 }
@@ -71,9 +75,10 @@ static bool advance(struct completion *completion)
     struct text *text = &completion->text;
     size_t start = 0;
     while (completion->n_stops > 0 && completion->searched < text->length) {
-        if (!stop_ends_at(completion, ++completion->searched, &start)) continue;
+        const char *stop = stop_ends_at(completion, ++completion->searched, &start);
+        if (!stop) continue;
         hand_over(completion, start);
-        completion->stopped = true;
+        completion->stopped = stop;
         return true;
     }
     hand_over(completion, text->length - held_back(completion));
@@ -84,6 +89,30 @@ static void on_logprobs(void *context, uint32_t token, float logprob, const stru
 {
     struct completion *completion = context;
     completion->options.logprobs(completion->options.context, token, logprob, others);
+}
+
+/* The logits of a token of the prompt tell how likely the next one was. */
+static void on_logits(void *context, uint32_t position, const float *logits)
+{
+    struct completion *completion = context;
+    struct sampler_logprobs others = {0};
+    if ((size_t)position + 1 > completion->n_prompt) return;
+    if (position == 0) on_logprobs(completion, completion->prompt[0], NAN, &others);
+    if ((size_t)position + 1 == completion->n_prompt) return;
+    const uint32_t token = completion->prompt[position + 1];
+    others.n_top =
+        completion->options.n_top_logprobs < SAMPLER_MOST_TOP ? completion->options.n_top_logprobs : SAMPLER_MOST_TOP;
+    sampler_measure(logits, engine_n_vocab(completion->engine), &others);
+    on_logprobs(completion, token, sampler_logprob(&others, logits[token]), &others);
+}
+
+static int keep_prompt(struct completion *completion, const struct completion_options *options, struct error *err)
+{
+    completion->prompt = memory_array(options->n_prompt, sizeof *completion->prompt);
+    if (!completion->prompt) return error_set(err, ERROR_NO_MEMORY, "no host memory for a completion");
+    memcpy(completion->prompt, options->prompt, options->n_prompt * sizeof *completion->prompt);
+    completion->n_prompt = options->n_prompt;
+    return 0;
 }
 
 static int on_token(void *context, uint32_t token)
@@ -164,10 +193,16 @@ int completion_start(struct engine *engine, const struct tokenizer *tokenizer, c
         .dry_breakers = options->dry_breakers,
         .n_dry_breakers = options->n_dry_breakers,
         .n_top_logprobs = options->n_top_logprobs,
+        .priority = options->priority,
+        .client = options->client,
         .callbacks = {.token = on_token, .logprobs = options->logprobs ? on_logprobs : NULL, .end = on_end},
         .context = completion,
     };
     int status = copy_stops(completion, options, err);
+    if (status == 0 && options->prompt_logprobs && options->logprobs && options->n_prompt > 0) {
+        request.callbacks.logits = on_logits;
+        status = keep_prompt(completion, options, err);
+    }
     if (status == 0) status = make_room(&completion->text, err);
     if (status == 0) {
         *out = completion; /* before submitting: the engine's thread may end and close it before this call returns */
@@ -182,10 +217,13 @@ int completion_start(struct engine *engine, const struct tokenizer *tokenizer, c
 
 void completion_cancel(struct completion *completion) { engine_cancel(completion->engine, completion->id); }
 
+const char *completion_stop_string(const struct completion *completion) { return completion->stopped; }
+
 void completion_close(struct completion *completion)
 {
     if (!completion) return;
     for (size_t i = 0; i < completion->n_stops; i++) free(completion->stops[i]);
     text_free(&completion->text);
+    free(completion->prompt);
     free(completion);
 }

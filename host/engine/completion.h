@@ -23,6 +23,9 @@ struct completion_options {
     const char *const *dry_breakers;
     size_t n_dry_breakers;
     uint32_t n_top_logprobs;
+    bool prompt_logprobs;     /* those of the prompt's tokens come first, the first token's as NaN; with logprobs */
+    int32_t priority; /* as engine_request's, and client */
+    uint64_t client;
     const char *const *stops; /* copied; up to COMPLETION_MAX_STOPS, none empty */
     size_t n_stops;
     const uint32_t *shown; /* n_shown control tokens whose names are text of the answer; borrowed until `end` */
@@ -42,6 +45,9 @@ int completion_start(struct engine *engine, const struct tokenizer *tokenizer, c
 
 /* Any thread; `end` still comes. */
 void completion_cancel(struct completion *completion);
+
+/* After (or inside) `end`: the stop string that ended the text, until completion_close; NULL: none did. */
+const char *completion_stop_string(const struct completion *completion);
 
 /* Only after (or inside) `end`. NULL is allowed. */
 void completion_close(struct completion *completion);

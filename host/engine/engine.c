@@ -98,6 +98,8 @@ void engine_close(struct engine *engine)
     free(engine);
 }
 
+uint32_t engine_n_vocab(const struct engine *engine) { return engine->n_vocab; }
+
 void engine_get_limits(const struct engine *engine, struct engine_limits *limits) { *limits = engine->limits; }
 
 int engine_grammar(struct engine *engine, enum grammar_kind kind, const char *text, size_t length, struct grammar **out,
@@ -187,6 +189,8 @@ static struct sequence *make_sequence(const struct engine *engine, const struct 
     if (!sequence) return NULL;
     uint32_t *words = (uint32_t *)(sequence + 1);
     memcpy(words, request->prompt, request->n_prompt * sizeof *words);
+    sequence->priority = request->priority;
+    sequence->client = request->client;
     sequence->callbacks = request->callbacks;
     sequence->context = request->context;
     sequence->sampling = request->sampling;

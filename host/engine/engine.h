@@ -93,6 +93,8 @@ struct engine_request {
     const char *const *dry_breakers; /* texts that no repeat of DRY's goes over; NULL: newline, : " and * */
     size_t n_dry_breakers;
     uint32_t n_top_logprobs; /* others that callbacks.logprobs gets, at most SAMPLER_MOST_TOP */
+    int32_t priority;        /* lower is earlier (admission.h) */
+    uint64_t client;         /* whose it is: clients share the engine fairly; all 0: nobody is told apart */
     uint64_t arrived_ps;     /* when, on the clock of a card that keeps one, if that was before engine_submit; 0: now */
     struct sampling sampling;
     struct engine_callbacks callbacks;
@@ -115,6 +117,7 @@ int engine_open(struct loaded_model *loaded, const struct tokenizer *tokenizer, 
 
 /* Ends every sequence (FINISH_CANCELLED) and frees all. Owner's thread. NULL is allowed. */
 void engine_close(struct engine *engine);
+uint32_t engine_n_vocab(const struct engine *engine); /* logits of a position */
 void engine_get_limits(const struct engine *engine, struct engine_limits *limits);
 
 /*

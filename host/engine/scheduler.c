@@ -176,17 +176,30 @@ static bool reserve_pages(struct engine *engine, struct sequence *sequence)
     return true;
 }
 
-/* First come, first served: the first that does not fit stops those behind it, so that it cannot starve. */
+static void take_from_waiting(struct engine *engine, const struct sequence *sequence)
+{
+    struct sequence_queue *waiting = &engine->waiting;
+    struct sequence *before = NULL;
+    for (struct sequence *s = waiting->first; s != sequence; s = s->next) before = s;
+    if (before)
+        before->next = sequence->next;
+    else
+        waiting->first = sequence->next;
+    if (waiting->last == sequence) waiting->last = before;
+    leave_waiting(engine);
+}
+
+/* The next one that does not fit stops those behind it, so that it cannot starve. */
 static bool admit(struct engine *engine)
 {
     bool any = false;
     while (engine->waiting.first && engine->n_running < engine->limits.max_sequences) {
-        struct sequence *sequence = engine->waiting.first;
+        struct sequence *sequence =
+            admission_next(&engine->admission, &engine->waiting, engine->running, engine->n_running);
         bool nothing = sequence->nothing_to_compute;
         if (!nothing && !reserve_pages(engine, sequence)) break;
-        engine->waiting.first = sequence->next;
-        if (!engine->waiting.first) engine->waiting.last = NULL;
-        leave_waiting(engine);
+        take_from_waiting(engine, sequence);
+        admission_took(&engine->admission, sequence);
         sequence->admitted_at = engine_clock_now(&engine->clock);
         any = true;
         if (nothing) {

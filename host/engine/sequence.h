@@ -6,6 +6,7 @@
 #ifndef SLUICE_ENGINE_SEQUENCE_H
 #define SLUICE_ENGINE_SEQUENCE_H
 
+#include "host/engine/admission.h"
 #include "host/engine/draft_policy.h"
 #include "host/engine/engine.h"
 #include "host/engine/engine_clock.h"
@@ -30,6 +31,8 @@ struct sequence {
     struct sequence *next; /* in inbox or waiting */
     atomic_bool cancelled;
 
+    int32_t priority; /* as engine_request's, and client */
+    uint64_t client;
     struct engine_callbacks callbacks;
     void *context;
     struct sampling sampling;        /* its biases lie in this allocation too */
@@ -83,6 +86,7 @@ struct engine {
     /* The owner's. */
     struct page_pool pool;
     struct sequence_queue waiting;
+    struct admission admission;
     struct sequence **running; /* [max_sequences], in order of admission */
     uint32_t n_running;
     uint32_t *free_slots;    /* [max_sequences - n_running] */

@@ -79,11 +79,16 @@ void answer_put_logprobs(const struct tokenizer *tokenizer, uint32_t token, floa
     json_out_text(out, "]}");
 }
 
-static void put_content_logprobs(const struct json_out *logprobs, struct json_out *out)
+static void put_logprobs(enum request_kind kind, const struct json_out *logprobs, struct json_out *out)
 {
     json_out_text(out, "\"logprobs\":");
     if (!logprobs) {
         json_out_text(out, "null,");
+        return;
+    }
+    if (kind != REQUEST_CHAT) {
+        json_out_raw(out, logprobs->bytes, logprobs->length);
+        json_out_text(out, ",");
         return;
     }
     json_out_text(out, "{\"content\":[");
@@ -91,8 +96,8 @@ static void put_content_logprobs(const struct json_out *logprobs, struct json_ou
     json_out_text(out, "],\"refusal\":null},");
 }
 
-void answer_whole(const struct answer_identity *identity, const struct answer_choice *choices, uint32_t n_choices,
-                  const struct answer_usage *usage, struct json_out *out)
+static void write_whole(const struct answer_identity *identity, const struct answer_choice *choices, uint32_t n_choices,
+                        const struct answer_usage *usage, struct json_out *out)
 {
     bool chat = identity->kind == REQUEST_CHAT;
     put_head(identity, chat ? "chat.completion" : "text_completion", out);
@@ -105,7 +110,7 @@ void answer_whole(const struct answer_identity *identity, const struct answer_ch
             json_out_string(out, choices[i].text, choices[i].length);
         }
         json_out_text(out, ",");
-        put_content_logprobs(choices[i].logprobs, out);
+        put_logprobs(identity->kind, choices[i].logprobs, out);
         json_out_format(out, "\"finish_reason\":\"%s\"}", choices[i].finish_reason);
     }
     json_out_text(out, "],");
@@ -124,7 +129,7 @@ static void end_event(const struct answer_identity *identity, struct json_out *o
     json_out_text(out, identity->with_usage ? "],\"usage\":null}\n\n" : "]}\n\n");
 }
 
-void answer_event_role(const struct answer_identity *identity, uint32_t index, struct json_out *out)
+static void event_role(const struct answer_identity *identity, uint32_t index, struct json_out *out)
 {
     if (identity->kind != REQUEST_CHAT) return;
     start_event(identity, out);
@@ -135,7 +140,7 @@ void answer_event_role(const struct answer_identity *identity, uint32_t index, s
     end_event(identity, out);
 }
 
-void answer_event_text(const struct answer_identity *identity, uint32_t index, const char *bytes, size_t length,
+static void event_text(const struct answer_identity *identity, uint32_t index, const char *bytes, size_t length,
                        const struct json_out *logprobs, struct json_out *out)
 {
     bool chat = identity->kind == REQUEST_CHAT;
@@ -143,7 +148,7 @@ void answer_event_text(const struct answer_identity *identity, uint32_t index, c
     json_out_format(out, "{\"index\":%u,%s", index, chat ? "\"delta\":{\"content\":" : "\"text\":");
     json_out_string(out, bytes, length);
     json_out_text(out, chat ? "}," : ",");
-    put_content_logprobs(logprobs, out);
+    put_logprobs(identity->kind, logprobs, out);
     json_out_text(out, "\"finish_reason\":null}");
     end_event(identity, out);
 }
@@ -154,7 +159,7 @@ static void end_delta(const struct answer_identity *identity, struct json_out *o
     end_event(identity, out);
 }
 
-void answer_event_reasoning(const struct answer_identity *identity, uint32_t index, const char *bytes, size_t length,
+static void event_reasoning(const struct answer_identity *identity, uint32_t index, const char *bytes, size_t length,
                             struct json_out *out)
 {
     start_event(identity, out);
@@ -163,7 +168,7 @@ void answer_event_reasoning(const struct answer_identity *identity, uint32_t ind
     end_delta(identity, out);
 }
 
-void answer_event_call_start(const struct answer_identity *identity, uint32_t index, unsigned call, const char *id,
+static void event_call_start(const struct answer_identity *identity, uint32_t index, unsigned call, const char *id,
                              const char *name, size_t name_length, struct json_out *out)
 {
     start_event(identity, out);
@@ -175,7 +180,7 @@ void answer_event_call_start(const struct answer_identity *identity, uint32_t in
     end_delta(identity, out);
 }
 
-void answer_event_call_arguments(const struct answer_identity *identity, uint32_t index, unsigned call,
+static void event_call_arguments(const struct answer_identity *identity, uint32_t index, unsigned call,
                                  const char *bytes, size_t length, struct json_out *out)
 {
     start_event(identity, out);
@@ -186,7 +191,7 @@ void answer_event_call_arguments(const struct answer_identity *identity, uint32_
     end_delta(identity, out);
 }
 
-void answer_event_finish(const struct answer_identity *identity, uint32_t index, const char *finish_reason,
+static void event_finish(const struct answer_identity *identity, uint32_t index, const char *finish_reason,
                          struct json_out *out)
 {
     start_event(identity, out);
@@ -195,19 +200,37 @@ void answer_event_finish(const struct answer_identity *identity, uint32_t index,
     end_event(identity, out);
 }
 
-void answer_event_usage(const struct answer_identity *identity, const struct answer_usage *usage, struct json_out *out)
+static void event_end(const struct answer_identity *identity, const struct answer_usage *usage, struct json_out *out)
 {
-    start_event(identity, out);
-    json_out_text(out, "],");
-    put_usage(usage, out);
-    json_out_text(out, "}\n\n");
+    if (identity->with_usage) {
+        start_event(identity, out);
+        json_out_text(out, "],");
+        put_usage(usage, out);
+        json_out_text(out, "}\n\n");
+    }
+    json_out_text(out, "data: [DONE]\n\n");
 }
 
-void answer_event_done(struct json_out *out) { json_out_text(out, "data: [DONE]\n\n"); }
-
-void answer_event_error(const struct api_error *error, struct json_out *out)
+static void event_call_end(const struct answer_identity *identity, uint32_t index, bool whole, struct json_out *out)
 {
+    (void)identity, (void)index, (void)whole, (void)out; /* the deltas have said all */
+}
+
+static void event_error(const struct answer_identity *identity, const struct api_error *error, struct json_out *out)
+{
+    (void)identity;
     json_out_text(out, "data: ");
     api_error_write(error, out);
     json_out_text(out, "\n\n");
 }
+
+/* The two differ by `kind` and the id. */
+#define OPENAI_FORMAT(prefix)                                                                                          \
+    {                                                                                                                  \
+        .id_prefix = prefix, .whole = write_whole, .start = event_role, .text = event_text,                            \
+        .reasoning = event_reasoning, .call_start = event_call_start, .call_arguments = event_call_arguments,          \
+        .call_end = event_call_end, .finish = event_finish, .end = event_end, .error = event_error                     \
+    }
+
+const struct answer_format answer_completions = OPENAI_FORMAT("cmpl-");
+const struct answer_format answer_chats = OPENAI_FORMAT("chatcmpl-");

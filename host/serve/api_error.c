@@ -44,13 +44,20 @@ static void put_text_or_null(struct json_out *out, const char *text)
     }
 }
 
-void api_error_write(const struct api_error *error, struct json_out *out)
+void api_error_put(const struct api_error *error, struct json_out *out)
 {
-    json_out_text(out, "{\"error\":{\"message\":");
+    json_out_text(out, "{\"message\":");
     json_out_string(out, error->message, strlen(error->message));
     json_out_format(out, ",\"type\":\"%s\",\"param\":", api_error_type(error->status));
     put_text_or_null(out, error->param);
     json_out_text(out, ",\"code\":");
     put_text_or_null(out, error->code);
-    json_out_text(out, "}}");
+    json_out_text(out, "}");
+}
+
+void api_error_write(const struct api_error *error, struct json_out *out)
+{
+    json_out_text(out, "{\"error\":");
+    api_error_put(error, out);
+    json_out_text(out, ",\"type\":\"error\"}");
 }

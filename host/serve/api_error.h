@@ -24,7 +24,10 @@ int api_error_of(const struct error *err, struct api_error *error);
 /* "invalid_request_error", "rate_limit_error" or "server_error": what the status means in OpenAI's `type`. */
 const char *api_error_type(int status);
 
-/* {"error":{"message":...,"type":...,"param":...,"code":...}} */
+/* {"message":...,"type":...,"param":...,"code":...} */
+void api_error_put(const struct api_error *error, struct json_out *out);
+
+/* {"error":{...},"type":"error"}: OpenAI's clients read the first member, Anthropic's both. */
 void api_error_write(const struct api_error *error, struct json_out *out);
 
 #endif

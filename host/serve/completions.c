@@ -50,6 +50,8 @@ static void reply_text(struct connection *connection, const struct intake_job *j
         json_out_text(&out, "{\"tokens\":[");
         for (size_t i = 0; i < job->prompt.count; i++) json_out_format(&out, i ? ",%u" : "%u", job->prompt.ids[i]);
         json_out_format(&out, "],\"count\":%zu,\"max_model_len\":%u}", job->prompt.count, job->model->limits.context);
+    } else if (job->purpose == INTAKE_COUNT) {
+        json_out_format(&out, "{\"input_tokens\":%zu}", job->prompt.count);
     } else {
         json_out_text(&out, "{\"prompt\":");
         json_out_string(&out, job->text.bytes, job->text.length);

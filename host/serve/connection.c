@@ -33,13 +33,14 @@ struct connection_set {
     struct event_base *base;
     struct connection_hooks hooks;
     struct connection_limits limits;
-    struct connection *first;
+    struct http_connection *first;
     struct connection_counts counts;
 };
 
-struct connection {
+struct http_connection {
+    struct connection asker; /* first: see http_of */
     struct connection_set *set;
-    struct connection *next, *previous;
+    struct http_connection *next, *previous;
     struct bufferevent *events;
     SSL *session;        /* of events, which owns it; NULL: plain */
     struct event *timer; /* of the state; fires at once for a doomed connection */
@@ -58,21 +59,21 @@ struct connection {
     int status; /* of the answer under way, for the log */
     size_t answer_bytes;
     struct timespec started;
-    void (*hangup)(void *context);
-    void *hangup_context;
     char peer[48];
 };
 
-static void set_timer(struct connection *c, unsigned seconds)
+static struct http_connection *http_of(struct connection *asker) { return (struct http_connection *)asker; }
+
+static void set_timer(struct http_connection *c, unsigned seconds)
 {
     struct timeval time = {.tv_sec = seconds};
     event_add(c->timer, &time);
 }
 
-static struct evbuffer *input_of(const struct connection *c) { return bufferevent_get_input(c->events); }
-static struct evbuffer *output_of(const struct connection *c) { return bufferevent_get_output(c->events); }
+static struct evbuffer *input_of(const struct http_connection *c) { return bufferevent_get_input(c->events); }
+static struct evbuffer *output_of(const struct http_connection *c) { return bufferevent_get_output(c->events); }
 
-static void log_answer(struct connection *c, int status)
+static void log_answer(struct http_connection *c, int status)
 {
     c->set->counts.answers[status == 499 ? 0 : status / 100 % 6]++;
     if (!c->set->hooks.log) return;
@@ -87,10 +88,10 @@ static void log_answer(struct connection *c, int status)
 }
 
 /* Frees the connection; only from libevent's own callbacks. */
-static void drop(struct connection *c)
+static void drop(struct http_connection *c)
 {
     if (c->state == ANSWERING) log_answer(c, 499);
-    if (c->hangup) c->hangup(c->hangup_context);
+    if (c->asker.hangup) c->asker.hangup(c->asker.hangup_context);
     if (c->previous) c->previous->next = c->next;
     if (!c->previous) c->set->first = c->next;
     if (c->next) c->next->previous = c->previous;
@@ -101,24 +102,24 @@ static void drop(struct connection *c)
     free(c);
 }
 
-static void doom(struct connection *c)
+static void doom(struct http_connection *c)
 {
     if (c->doomed) return;
     c->doomed = true;
     event_active(c->timer, EV_TIMEOUT, 0);
 }
 
-static void refuse(struct connection *c, int status, const char *why)
+static void refuse(struct http_connection *c, int status, const char *why)
 {
     c->state = ANSWERING;
     c->request.keep_alive = false;
     event_del(c->timer);
-    c->set->hooks.refuse(c->set->hooks.context, c, status, why);
+    c->set->hooks.refuse(c->set->hooks.context, &c->asker, status, why);
 }
 
 /* ---- reading: each step returns true if the next may follow at once ---- */
 
-static void start_head(struct connection *c)
+static void start_head(struct http_connection *c)
 {
     c->state = READING_HEAD;
     c->head_started = false;
@@ -128,7 +129,7 @@ static void start_head(struct connection *c)
     set_timer(c, c->set->limits.idle_seconds);
 }
 
-static bool hand_over(struct connection *c)
+static bool hand_over(struct http_connection *c)
 {
     size_t length = evbuffer_get_length(c->body);
     const char *body = length ? (const char *)evbuffer_pullup(c->body, -1) : "";
@@ -138,17 +139,17 @@ static bool hand_over(struct connection *c)
         doom(c);
         return false;
     }
-    c->set->hooks.request(c->set->hooks.context, c, &c->request, body, length);
+    c->set->hooks.request(c->set->hooks.context, &c->asker, &c->request, body, length);
     return true;
 }
 
-static bool too_large(struct connection *c)
+static bool too_large(struct http_connection *c)
 {
     refuse(c, 413, "The request body is too large.");
     return false;
 }
 
-static bool start_body(struct connection *c)
+static bool start_body(struct http_connection *c)
 {
     const struct http_request *request = &c->request;
     if (request->has_length && request->content_length > c->set->limits.max_body) return too_large(c);
@@ -167,7 +168,7 @@ static void skip_empty_lines(struct evbuffer *input)
     while (evbuffer_copyout(input, start, 2) == 2 && start[0] == '\r' && start[1] == '\n') evbuffer_drain(input, 2);
 }
 
-static bool read_head(struct connection *c)
+static bool read_head(struct http_connection *c)
 {
     struct evbuffer *input = input_of(c);
     const char *why;
@@ -200,7 +201,7 @@ static bool read_head(struct connection *c)
 }
 
 /* Moves what has come of `wanted` bytes to the body. True when all are there. */
-static bool take_body(struct connection *c)
+static bool take_body(struct http_connection *c)
 {
     size_t length = evbuffer_get_length(input_of(c));
     size_t take = length < c->wanted ? length : (size_t)c->wanted;
@@ -210,7 +211,7 @@ static bool take_body(struct connection *c)
 }
 
 /* One step through a chunked body: a size line, data with its CRLF, or a line of the trailer, which is thrown away. */
-static bool read_chunks(struct connection *c)
+static bool read_chunks(struct http_connection *c)
 {
     struct evbuffer *input = input_of(c);
     if (c->in_chunk && c->wanted && !take_body(c)) return false;
@@ -242,7 +243,7 @@ static bool read_chunks(struct connection *c)
     return true;
 }
 
-static bool read_step(struct connection *c)
+static bool read_step(struct http_connection *c)
 {
     switch (c->state) {
     case READING_HEAD: return evbuffer_get_length(output_of(c)) <= MAX_PIPELINE_OUT && read_head(c);
@@ -256,7 +257,7 @@ static bool read_step(struct connection *c)
 }
 
 /* Reads requests until one has to wait: for bytes, for its answer, or for a client that does not read its answers. */
-static void process(struct connection *c)
+static void process(struct http_connection *c)
 {
     if (c->processing) return;
     c->processing = true;
@@ -266,7 +267,7 @@ static void process(struct connection *c)
 
 /* ---- answering ---- */
 
-static void put_head(struct connection *c, const struct http_answer *answer, bool chunked)
+static void put_head(struct http_connection *c, const struct http_answer *answer, bool chunked)
 {
     struct evbuffer *out = output_of(c);
     char date[40] = "";
@@ -288,10 +289,10 @@ static void put_head(struct connection *c, const struct http_answer *answer, boo
 }
 
 /* The answer is written; what comes next is another request or the end. */
-static void end_answer(struct connection *c)
+static void end_answer(struct http_connection *c)
 {
     log_answer(c, c->status);
-    c->hangup = NULL;
+    c->asker.hangup = NULL;
     if (c->request.keep_alive) {
         start_head(c);
         process(c);
@@ -302,8 +303,9 @@ static void end_answer(struct connection *c)
     if (evbuffer_get_length(output_of(c)) == 0) doom(c);
 }
 
-void connection_reply(struct connection *c, const struct http_answer *answer)
+static void http_reply(struct connection *asker, const struct http_answer *answer)
 {
+    struct http_connection *c = http_of(asker);
     if (c->doomed || c->state != ANSWERING) return;
     if (answer->close) c->request.keep_alive = false;
     put_head(c, answer, false);
@@ -316,16 +318,18 @@ void connection_reply(struct connection *c, const struct http_answer *answer)
     end_answer(c);
 }
 
-void connection_stream_start(struct connection *c, const char *content_type)
+static void http_stream_start(struct connection *asker, const char *content_type)
 {
+    struct http_connection *c = http_of(asker);
     if (c->doomed || c->state != ANSWERING) return;
     if (c->request.minor == 0) c->request.keep_alive = false; /* the end of the stream is the end of the connection */
     c->streaming = true;
     put_head(c, &(struct http_answer){.status = 200, .content_type = content_type}, true);
 }
 
-void connection_stream_write(struct connection *c, const char *bytes, size_t length)
+static void http_stream_write(struct connection *asker, const char *bytes, size_t length)
 {
+    struct http_connection *c = http_of(asker);
     if (c->doomed || !c->streaming || length == 0) return;
     struct evbuffer *out = output_of(c);
     bool chunked = c->request.minor == 1;
@@ -336,19 +340,14 @@ void connection_stream_write(struct connection *c, const char *bytes, size_t len
     if (failed || evbuffer_get_length(out) > c->set->limits.max_unread) doom(c);
 }
 
-void connection_stream_end(struct connection *c, bool close)
+static void http_stream_end(struct connection *asker, bool close)
 {
+    struct http_connection *c = http_of(asker);
     if (c->doomed || !c->streaming) return;
     if (close) c->request.keep_alive = false;
     if (c->request.minor == 1) evbuffer_add(output_of(c), "0\r\n\r\n", 5);
     c->streaming = false;
     end_answer(c);
-}
-
-void connection_on_hangup(struct connection *c, void (*hangup)(void *context), void *context)
-{
-    c->hangup = hangup;
-    c->hangup_context = context;
 }
 
 /* ---- libevent's callbacks ---- */
@@ -362,7 +361,7 @@ static void on_readable(struct bufferevent *events, void *context)
 /* All output is with the kernel. */
 static void on_written(struct bufferevent *events, void *context)
 {
-    struct connection *c = context;
+    struct http_connection *c = context;
     (void)events;
     if (c->state == READING_HEAD) process(c);
     if (c->doomed || c->state == ANSWERING || evbuffer_get_length(output_of(c)) > 0) return;
@@ -377,7 +376,7 @@ static void on_written(struct bufferevent *events, void *context)
     }
 }
 
-static void look_again(struct connection *c, unsigned ms)
+static void look_again(struct http_connection *c, unsigned ms)
 {
     struct timeval time = {.tv_usec = ms * 1000};
     event_add(c->timer, &time);
@@ -388,17 +387,17 @@ static void look_again(struct connection *c, unsigned ms)
  * system of a client that has gone answers with a reset. Before the answer that is the interim response 100, of which
  * a client must take any number (RFC 9110, section 15.2; HTTP/1.0 has none); in an event stream, a comment.
  */
-static void probe_client(struct connection *c)
+static void probe_client(struct http_connection *c)
 {
     if (c->streaming)
-        connection_stream_write(c, ":\n\n", 3);
+        http_stream_write(&c->asker, ":\n\n", 3);
     else if (c->request.minor == 1)
         evbuffer_add_printf(output_of(c), "HTTP/1.1 100 Continue\r\n\r\n");
     c->probed = true;
 }
 
 /* True when the system knows that the other side is gone. */
-static bool connection_is_dead(const struct connection *c)
+static bool connection_is_dead(const struct http_connection *c)
 {
     struct tcp_info info;
     socklen_t size = sizeof info;
@@ -409,7 +408,7 @@ static bool connection_is_dead(const struct connection *c)
 
 static void on_event(struct bufferevent *events, short what, void *context)
 {
-    struct connection *c = context;
+    struct http_connection *c = context;
     bool ended = what & BEV_EVENT_EOF;
     bool answered = c->state == CLOSING || (c->state == READING_HEAD && evbuffer_get_length(output_of(c)) > 0);
     (void)events;
@@ -427,7 +426,7 @@ static void on_event(struct bufferevent *events, short what, void *context)
 
 static void on_timer(evutil_socket_t fd, short what, void *context)
 {
-    struct connection *c = context;
+    struct http_connection *c = context;
     (void)fd;
     (void)what;
     if (c->state == ANSWERING && !c->doomed && !connection_is_dead(c)) { /* it runs for a client that may have gone */
@@ -457,12 +456,16 @@ static struct bufferevent *open_events(struct event_base *base, evutil_socket_t 
 int connection_accept(struct connection_set *set, evutil_socket_t fd, SSL *session, const char *peer, struct error *err)
 {
     int on = 1;
-    struct connection *c = memory_array(1, sizeof *c);
+    struct http_connection *c = memory_array(1, sizeof *c);
     if (!c) {
         SSL_free(session);
         evutil_closesocket(fd);
         return error_set(err, ERROR_NO_MEMORY, "no memory for a connection");
     }
+    c->asker = (struct connection){.reply = http_reply,
+                                   .stream_start = http_stream_start,
+                                   .stream_write = http_stream_write,
+                                   .stream_end = http_stream_end};
     c->set = set;
     c->next = set->first;
     if (c->next) c->next->previous = c;
@@ -514,7 +517,7 @@ void connection_set_count(const struct connection_set *set, struct connection_co
 
 bool connection_set_busy(const struct connection_set *set)
 {
-    for (const struct connection *c = set->first; c; c = c->next) {
+    for (const struct http_connection *c = set->first; c; c = c->next) {
         if (c->state == ANSWERING || c->state == CLOSING || evbuffer_get_length(output_of(c)) > 0) return true;
     }
     return false;

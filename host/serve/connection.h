@@ -19,8 +19,8 @@
 
 #include <event2/event.h>
 
-struct connection;     /* opaque */
-struct connection_set; /* opaque: all connections of a server */
+struct connection;
+struct connection_set; /* opaque: all HTTP connections of a server */
 
 struct connection_hooks {
     /* A whole request; must answer now or later. body (length bytes, not terminated) is borrowed until the call returns
@@ -70,15 +70,44 @@ struct http_answer {
     bool close;           /* close the connection after it */
 };
 
-/* The whole answer; everything is copied. */
-void connection_reply(struct connection *connection, const struct http_answer *answer);
+/*
+ * Who asked: an HTTP connection or a call of the RPC (rpc.h), whose own structure begins with this one. It may be gone
+ * once its answer has ended.
+ */
+struct connection {
+    void (*reply)(struct connection *connection, const struct http_answer *answer);
+    void (*stream_start)(struct connection *connection, const char *content_type);
+    void (*stream_write)(struct connection *connection, const char *bytes, size_t length);
+    void (*stream_end)(struct connection *connection, bool close);
+    void (*hangup)(void *context);
+    void *hangup_context;
+};
 
-/* An answer that comes bit by bit, in chunks: an event stream. A stream that breaks off is closed. */
-void connection_stream_start(struct connection *connection, const char *content_type);
-void connection_stream_write(struct connection *connection, const char *bytes, size_t length);
-void connection_stream_end(struct connection *connection, bool close);
+/* The whole answer; everything is copied. */
+static inline void connection_reply(struct connection *connection, const struct http_answer *answer)
+{
+    connection->reply(connection, answer);
+}
+
+/* An answer that comes bit by bit, in whole events: an event stream. A stream that breaks off is closed. */
+static inline void connection_stream_start(struct connection *connection, const char *content_type)
+{
+    connection->stream_start(connection, content_type);
+}
+static inline void connection_stream_write(struct connection *connection, const char *bytes, size_t length)
+{
+    connection->stream_write(connection, bytes, length);
+}
+static inline void connection_stream_end(struct connection *connection, bool close)
+{
+    connection->stream_end(connection, close);
+}
 
 /* Calls hangup(context) once if the client goes before the answer has ended; NULL takes it back. */
-void connection_on_hangup(struct connection *connection, void (*hangup)(void *context), void *context);
+static inline void connection_on_hangup(struct connection *connection, void (*hangup)(void *context), void *context)
+{
+    connection->hangup = hangup;
+    connection->hangup_context = context;
+}
 
 #endif

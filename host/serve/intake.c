@@ -51,9 +51,6 @@ static int make_prompt(struct intake_job *job)
     int status = 0;
     if (request->kind == REQUEST_CHAT && model->chat_status < 0)
         return api_error_set(&job->error, 400, "unsupported_model", "messages", "%s", model->chat_error.text);
-    if (request->tools && !chat_knows_tools(model->chat))
-        return api_error_set(&job->error, 400, "unsupported_parameter", "tools",
-                             "Unsupported parameter: 'tools': this model's chat template has no place for tools.");
     if (request->kind == REQUEST_CHAT) {
         status = make_chat_prompt(job, &err);
     } else if (request->prompt) {
@@ -87,6 +84,18 @@ static int check_model(struct intake_job *job)
                          "The model '%.100s' does not exist. This server serves '%.100s'.", model, job->model_name);
 }
 
+/* To what the request says of its form. */
+static int hold_answer(struct intake_job *job)
+{
+    const struct serving_model *model = job->model;
+    struct completion_request *request = &job->request;
+    const struct chat *chat = request->kind == REQUEST_CHAT ? model->chat : NULL;
+    struct error err = {0};
+    if (chat && chat_opens_reasoning(chat, job->prompt.ids, job->prompt.count, &request->reasoning_opened, &err) < 0)
+        return api_error_of(&err, &job->error);
+    return request_open_grammar(request, chat, model->engine, &job->error);
+}
+
 /* The text of the prompt's tokens: what the model reads, BOS and control tokens by their names. */
 static int make_text(struct intake_job *job)
 {
@@ -111,15 +120,16 @@ void intake_run(struct intake_job *job, const char *body, size_t length)
     if (job->status == 0) job->status = check_model(job);
     if (job->status == 0) job->status = make_prompt(job);
     if (job->status == 0 && purpose == INTAKE_COMPLETE) job->status = check_prompt(job);
-    if (job->status == 0 && purpose == INTAKE_COMPLETE)
-        job->status = request_open_grammar(&job->request, job->model->engine, &job->error);
+    if (job->status == 0 && purpose == INTAKE_COMPLETE) job->status = hold_answer(job);
     if (job->status == 0 && (purpose == INTAKE_RENDER || purpose == INTAKE_DETOKENIZE)) job->status = make_text(job);
 }
 
 bool intake_is_work(const char *body, size_t length)
 {
     return length > INTAKE_SMALL_BODY || memmem(body, length, "guided_", 7) ||
-           memmem(body, length, "response_format", 15) || memmem(body, length, "grammar", 7);
+           memmem(body, length, "response_format", 15) || memmem(body, length, "grammar", 7) ||
+           memmem(body, length, "tool_choice", 11) || memmem(body, length, "strict", 6) ||
+           memmem(body, length, "json_schema", 11);
 }
 
 void intake_job_clear(struct intake_job *job)

@@ -19,6 +19,7 @@ bool intake_is_work(const char *body, size_t length);
 enum intake_purpose {
     INTAKE_COMPLETE,
     INTAKE_TOKENIZE,   /* what would be completed, of any length: prompt */
+    INTAKE_COUNT,      /* and only how many */
     INTAKE_RENDER,     /* and as text */
     INTAKE_DETOKENIZE, /* tokens as text */
 };

@@ -50,13 +50,13 @@ static int append(struct key_file *file, const struct key *key, struct error *er
 
 /* ---- reading ---- */
 
-static int read_limit(const json_t *entry, const char *field, uint32_t *limit, struct error *err)
+static int read_limit(const json_t *entry, const char *field, uint32_t most, uint32_t *limit, struct error *err)
 {
     const json_t *value = json_object_get(entry, field);
     json_int_t number = json_integer_value(value);
     if (!value) return 0;
-    if (!json_is_integer(value) || number < 0 || number > KEY_MAX_LIMIT)
-        return error_set(err, ERROR_BAD_FILE, "%s: a number from 0 (no limit) to %u expected", field, KEY_MAX_LIMIT);
+    if (!json_is_integer(value) || number < 0 || number > most)
+        return error_set(err, ERROR_BAD_FILE, "%s: a number from 0 to %u expected", field, most);
     *limit = (uint32_t)number;
     return 0;
 }
@@ -73,7 +73,7 @@ static int read_hash(const json_t *entry, uint8_t hash[KEY_HASH_BYTES], struct e
 
 static int refuse_unknown(json_t *entry, struct error *err)
 {
-    static const char *const known[] = {"name", "hash", "created", "max_running", "per_minute"};
+    static const char *const known[] = {"name", "hash", "created", "max_running", "per_minute", "priority"};
     const char *field;
     json_t *value;
     json_object_foreach(entry, field, value)
@@ -90,15 +90,16 @@ static int read_key(json_t *entry, const struct key_file *before, struct key *ke
 {
     const char *name = json_string_value(json_object_get(entry, "name"));
     const char *created = json_string_value(json_object_get(entry, "created"));
-    *key = (struct key){0};
+    *key = (struct key){.priority = KEY_USUAL_PRIORITY};
     if (!name) return error_set(err, ERROR_BAD_FILE, "an object with a name expected");
     if (key_check_name(name, err) < 0) return err->code = ERROR_BAD_FILE;
     if (find(before, name)) return error_set(err, ERROR_BAD_FILE, "\"%s\" is there twice", name);
     snprintf(key->name, sizeof key->name, "%s", name);
     snprintf(key->created, sizeof key->created, "%s", created ? created : "");
     int status = read_hash(entry, key->hash, err);
-    if (status == 0) status = read_limit(entry, "max_running", &key->max_running, err);
-    if (status == 0) status = read_limit(entry, "per_minute", &key->per_minute, err);
+    if (status == 0) status = read_limit(entry, "max_running", KEY_MAX_LIMIT, &key->max_running, err);
+    if (status == 0) status = read_limit(entry, "per_minute", KEY_MAX_LIMIT, &key->per_minute, err);
+    if (status == 0) status = read_limit(entry, "priority", KEY_MAX_PRIORITY, &key->priority, err);
     if (status == 0) status = refuse_unknown(entry, err); /* a limit that is not understood must not be left out */
     return status;
 }
@@ -157,19 +158,19 @@ char *key_file_format(const struct key_file *file)
         const struct key *key = &file->keys[i];
         char hex[2 * KEY_HASH_BYTES + 1];
         sodium_bin2hex(hex, sizeof hex, key->hash, sizeof key->hash);
-        status = json_array_append_new(list, json_pack("{ss,ss,ss,si,si}", "name", key->name, "hash", hex, "created",
+        status = json_array_append_new(list, json_pack("{ss,ss,ss,si,si,si}", "name", key->name, "hash", hex, "created",
                                                        key->created, "max_running", (int)key->max_running, "per_minute",
-                                                       (int)key->per_minute));
+                                                       (int)key->per_minute, "priority", (int)key->priority));
     }
     if (status == 0) text = json_dumps(root, JSON_INDENT(2));
     json_decref(root);
     return text;
 }
 
-int key_file_add(struct key_file *file, const char *name, uint32_t max_running, uint32_t per_minute,
+int key_file_add(struct key_file *file, const char *name, uint32_t max_running, uint32_t per_minute, uint32_t priority,
                  char secret[KEY_SECRET_BYTES], struct error *err)
 {
-    struct key key = {.max_running = max_running, .per_minute = per_minute};
+    struct key key = {.max_running = max_running, .per_minute = per_minute, .priority = priority};
     unsigned char random[SECRET_RANDOM_BYTES];
     const time_t now = time(NULL);
     struct tm parts;

@@ -19,6 +19,8 @@
 #define KEY_TIME_BYTES 24
 #define KEY_SECRET_BYTES 64 /* "sluice-" and 43 characters of base64url, with the NUL */
 #define KEY_MAX_LIMIT 1000000u
+#define KEY_MAX_PRIORITY 1000u
+#define KEY_USUAL_PRIORITY 100u
 
 struct key {
     char name[KEY_NAME_BYTES]; /* letters, digits, '.', '-', '_'; different in each key */
@@ -26,6 +28,7 @@ struct key {
     char created[KEY_TIME_BYTES]; /* UTC, ISO 8601; "" if the file has none */
     uint32_t max_running;         /* requests at once; 0: no limit */
     uint32_t per_minute;          /* requests that may start in a minute; 0: no limit */
+    uint32_t priority;            /* of its requests: lower comes first */
 };
 
 struct key_file {
@@ -47,7 +50,7 @@ char *key_file_format(const struct key_file *file);
 int key_check_name(const char *name, struct error *err);
 
 /* Appends a new key with these limits, and its secret. Errors: a name that is wrong or there already, no memory. */
-int key_file_add(struct key_file *file, const char *name, uint32_t max_running, uint32_t per_minute,
+int key_file_add(struct key_file *file, const char *name, uint32_t max_running, uint32_t per_minute, uint32_t priority,
                  char secret[KEY_SECRET_BYTES], struct error *err);
 
 /* Takes a key out. ERROR_NOT_FOUND: none of that name. */

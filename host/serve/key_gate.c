@@ -19,6 +19,7 @@ struct key_user {
     uint32_t running;
     double tokens;   /* requests that it may start now: a token bucket of per_minute */
     double refilled; /* seconds of the monotonic clock */
+    uint64_t number; /* from 1 */
     bool revoked;
 };
 
@@ -27,7 +28,8 @@ struct key_gate {
     void (*notice)(void *context, const char *line);
     void *context;
     struct key_user *first;
-    double looked; /* when the file was last looked at */
+    uint64_t n_users; /* so far */
+    double looked;    /* when the file was last looked at */
     struct stat seen;
 };
 
@@ -66,8 +68,12 @@ static bool add_user(struct key_gate *gate, const struct key *key)
 {
     struct key_user *user = memory_array(1, sizeof *user);
     if (!user) return false;
-    *user = (struct key_user){
-        .key = *key, .next = gate->first, .tokens = key->per_minute, .refilled = now_seconds(), .revoked = true};
+    *user = (struct key_user){.key = *key,
+                              .next = gate->first,
+                              .tokens = key->per_minute,
+                              .refilled = now_seconds(),
+                              .number = ++gate->n_users,
+                              .revoked = true};
     gate->first = user;
     return true;
 }
@@ -227,3 +233,6 @@ void key_gate_leave(struct key_user *user)
 {
     if (user) user->running--;
 }
+
+int32_t key_user_priority(const struct key_user *user) { return user ? (int32_t)user->key.priority : 0; }
+uint64_t key_user_number(const struct key_user *user) { return user ? user->number : 0; }

@@ -29,4 +29,8 @@ int key_gate_enter(struct key_gate *gate, const struct http_request *request, st
                    struct api_error *error);
 void key_gate_leave(struct key_user *user); /* NULL is allowed */
 
+/* How early its requests come (engine_request), and a number that tells it from others. 0 for NULL. */
+int32_t key_user_priority(const struct key_user *user);
+uint64_t key_user_number(const struct key_user *user);
+
 #endif

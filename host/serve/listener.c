@@ -92,11 +92,12 @@ static bool is_left_over(const struct sockaddr_un *address)
     return refused;
 }
 
-static int open_unix(const char *path, int *fd, struct error *err)
+int listener_open_unix(const char *path, struct listening *out, struct error *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
+    *out = (struct listening){.fd = -1};
     if (path[0] == '\0' || strlen(path) >= sizeof address.sun_path)
-        return error_set(err, ERROR_BAD_ARGUMENT, "--host unix:%.200s: a path of 1 to %zu bytes expected", path,
+        return error_set(err, ERROR_BAD_ARGUMENT, "unix:%.200s: a path of 1 to %zu bytes expected", path,
                          sizeof address.sun_path - 1);
     memcpy(address.sun_path, path, strlen(path));
     int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -112,7 +113,9 @@ static int open_unix(const char *path, int *fd, struct error *err)
             err, reason == EADDRINUSE ? ERROR_BUSY : ERROR_IO, "cannot listen on unix:%s: %s%s", path, strerror(reason),
             reason == EADDRINUSE ? " (a server listens there, or it is no socket: choose another path)" : "");
     }
-    *fd = sock;
+    snprintf(out->url, sizeof out->url, "unix:%s", path);
+    out->fd = sock;
+    out->path = path;
     return 0;
 }
 
@@ -161,12 +164,8 @@ int listener_open(const char *host, uint16_t port, bool any_address, const char 
     socklen_t length;
     char name[80];
     *out = (struct listening){.fd = -1};
-    if (strncmp(host, unix_prefix, sizeof unix_prefix - 1) == 0) {
-        snprintf(out->url, sizeof out->url, "%s", host);
-        int status = open_unix(host + sizeof unix_prefix - 1, &out->fd, err);
-        if (status == 0) out->path = host + sizeof unix_prefix - 1;
-        return status;
-    }
+    if (strncmp(host, unix_prefix, sizeof unix_prefix - 1) == 0)
+        return listener_open_unix(host + sizeof unix_prefix - 1, out, err);
     if (!parse_host(host, port, &address, &length))
         return error_set(err, ERROR_BAD_ARGUMENT,
                          "--host %.100s: an IPv4 or IPv6 address, localhost or unix:PATH expected", host);

@@ -77,7 +77,12 @@ void outbox_logprobs(void *context, uint32_t token, float logprob, const struct 
     struct choice *choice = context;
     struct outbox *outbox = choice->outbox;
     pthread_mutex_lock(&outbox->lock);
-    answer_put_logprobs(choice->tokenizer, token, logprob, others, &choice->post.logprobs);
+    bool at_start = !choice->text_begun;
+    if (choice->older_logprobs)
+        answer_note_token(choice->tokenizer, token, logprob, others, &at_start, &choice->post.logprobs);
+    else
+        answer_put_logprobs(choice->tokenizer, token, logprob, others, &choice->post.logprobs);
+    choice->text_begun = !at_start;
     pthread_mutex_unlock(&outbox->lock); /* the token's text, or the end, wakes the loop */
 }
 

@@ -26,6 +26,8 @@ struct choice {
     uint32_t index;                    /* the loop's */
     struct completion *handle;         /* the loop's */
     const struct tokenizer *tokenizer; /* set before the completion starts */
+    bool older_logprobs;               /* those of /v1/completions; likewise */
+    bool text_begun;                   /* of what they are about; the engine's */
     struct post taken;                 /* the loop's, after outbox_take */
     struct post post;                  /* under the outbox's lock, as is all below */
     bool listed;

@@ -21,12 +21,13 @@ struct reading {
 static void send_delta(struct reading *r)
 {
     if (!r->delta.length) return;
+    const struct answer_format *format = r->identity->format;
     if (r->delta_kind == REPLY_CALL_ARGUMENTS)
-        answer_event_call_arguments(r->identity, r->index, r->delta_call, r->delta.bytes, r->delta.length, r->out);
+        format->call_arguments(r->identity, r->index, r->delta_call, r->delta.bytes, r->delta.length, r->out);
     else if (r->delta_kind == REPLY_REASONING)
-        answer_event_reasoning(r->identity, r->index, r->delta.bytes, r->delta.length, r->out);
+        format->reasoning(r->identity, r->index, r->delta.bytes, r->delta.length, r->out);
     else
-        answer_event_text(r->identity, r->index, r->delta.bytes, r->delta.length, NULL, r->out);
+        format->text(r->identity, r->index, r->delta.bytes, r->delta.length, NULL, r->out);
     json_out_clear(&r->delta);
 }
 
@@ -40,7 +41,10 @@ static void stream_event(struct reading *r, const struct reply_event *event)
         r->delta_call = event->call;
         json_out_raw(&r->delta, event->bytes, event->length);
     } else if (event->kind == REPLY_CALL_START) {
-        answer_event_call_start(r->identity, r->index, event->call, event->id, event->bytes, event->length, r->out);
+        r->identity->format->call_start(r->identity, r->index, event->call, event->id, event->bytes, event->length,
+                                        r->out);
+    } else {
+        r->identity->format->call_end(r->identity, r->index, event->kind == REPLY_CALL_END, r->out);
     }
 }
 

@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/serve/request.h"
 #include "host/base/memory.h"
+#include "host/serve/answer_items.h"
 #include "host/serve/request_fields.h"
 #include "host/serve/request_grammar.h"
 #include "host/serve/request_prompt.h"
 #include "host/serve/request_sampling.h"
 #include "host/serve/request_tools.h"
+#include "host/serve/request_translate.h"
 
 #include <string.h>
 
 static int parse_limits(const json_t *root, struct completion_request *out, struct api_error *error)
 {
     int64_t limit = out->kind == REQUEST_CHAT ? UINT32_MAX : COMPLETIONS_MAX_TOKENS, n = 1;
-    if (field_integer(root, "max_tokens", 1, INT64_MAX, &limit, error) < 0) return -1;
+    if (out->kind == REQUEST_COMPLETION && field_bool(root, "echo", &out->echo, error) < 0) return -1;
+    if (field_integer(root, "max_tokens", out->echo ? 0 : 1, INT64_MAX, &limit, error) < 0) return -1;
     if (field_integer(root, "max_completion_tokens", 1, INT64_MAX, &limit, error) < 0) return -1;
     if (field_integer(root, "n", 1, REQUEST_MAX_CHOICES, &n, error) < 0) return -1;
     if (field_bool(root, "ignore_eos", &out->ignore_eos, error) < 0) return -1;
@@ -89,7 +92,6 @@ static const struct refusal refused_in_chat[] = {
     {"audio", "audio"},
 };
 static const struct refusal refused_in_completions[] = {
-    {"echo", "echoing the prompt"},
     {"suffix", "a suffix"},
 };
 
@@ -119,12 +121,18 @@ static int refuse_in_chat(const json_t *root, struct api_error *error)
 static int refuse_in_completions(const json_t *root, struct api_error *error)
 {
     int64_t best_of = 1;
-    const json_t *logprobs = json_object_get(root, "logprobs"); /* here a number: 0 asks for the chosen token's */
     if (REFUSE_EACH(root, refused_in_completions, error) < 0) return -1;
-    if (logprobs && !json_is_null(logprobs) && !json_is_false(logprobs))
-        return field_unsupported("logprobs", "returning log probabilities", error);
     if (field_integer(root, "best_of", 0, INT64_MAX, &best_of, error) < 0) return -1;
     return best_of > 1 ? field_unsupported("best_of", "choosing the best of several", error) : 0;
+}
+
+/* vLLM's field, in which lower is earlier; who may come before others is the administrator's to say (key_file.h). */
+static int parse_priority(const json_t *root, struct completion_request *out, struct api_error *error)
+{
+    int64_t priority = 0;
+    if (field_integer(root, "priority", 0, REQUEST_MAX_PRIORITY, &priority, error) < 0) return -1;
+    out->priority = (uint32_t)priority;
+    return 0;
 }
 
 static int parse_timeout(const json_t *root, struct completion_request *out, struct api_error *error)
@@ -140,10 +148,25 @@ static int parse_fields(struct completion_request *out, struct api_error *error)
     if ((chat ? refuse_in_chat(root, error) : refuse_in_completions(root, error)) < 0) return -1;
     if (request_parse_sampling(root, out, error) < 0 || request_parse_grammar(root, out, error) < 0) return -1;
     if (parse_limits(root, out, error) < 0 || parse_timeout(root, out, error) < 0) return -1;
+    if (parse_priority(root, out, error) < 0) return -1;
     if (parse_stop(root, out, error) < 0 || parse_stream(root, out, error) < 0) return -1;
     if (!chat) return request_parse_prompt(root, out, error);
     if (request_parse_tools(root, out, error) < 0) return -1;
     return request_parse_messages(root, out, error);
+}
+
+/* The root becomes a chat's, and the format that of the API which was asked. */
+static int translate(struct completion_request *out, struct api_error *error)
+{
+    json_t *chat = NULL;
+    int status = out->kind == REQUEST_RESPONSES ? request_of_responses(out->root, &chat, &out->repeats, error)
+                                                : request_of_messages(out->root, out->kind, &chat, error);
+    if (status < 0) return -1;
+    json_decref(out->root);
+    out->root = chat;
+    out->format = out->kind == REQUEST_RESPONSES ? &answer_responses : &answer_messages;
+    out->kind = REQUEST_CHAT;
+    return 0;
 }
 
 int completion_request_parse(enum request_kind kind, const char *body, size_t length, struct completion_request *out,
@@ -153,6 +176,11 @@ int completion_request_parse(enum request_kind kind, const char *body, size_t le
     out->root = request_json(body, length, error);
     if (!out->root) return -1;
     if (kind == REQUEST_EITHER) out->kind = json_object_get(out->root, "messages") ? REQUEST_CHAT : REQUEST_COMPLETION;
+    out->format = out->kind == REQUEST_CHAT ? &answer_chats : &answer_completions;
+    if (out->kind > REQUEST_CHAT && translate(out, error) < 0) {
+        completion_request_free(out);
+        return -1;
+    }
     if (parse_fields(out, error) < 0) {
         completion_request_free(out);
         return -1;
@@ -182,6 +210,7 @@ void completion_request_free(struct completion_request *request)
     json_decref(request->read_messages);
     free((void *)(uintptr_t)request->sampling.biases);
     free(request->grammar_text);
+    free(request->repeats);
     grammar_release(request->grammar);
     json_decref(request->root);
     *request = (struct completion_request){0};

@@ -16,18 +16,29 @@
 #define REQUEST_MAX_DEPTH 64  /* of nested arrays and objects */
 #define REQUEST_MAX_CHOICES 8 /* `n` */
 #define REQUEST_MAX_MESSAGES 4096
-#define REQUEST_MAX_BREAKERS 32   /* dry_sequence_breakers */
+#define REQUEST_MAX_BREAKERS 32 /* dry_sequence_breakers */
+#define REQUEST_MAX_PRIORITY 1000
 #define REQUEST_MAX_TIMEOUT 86400 /* seconds */
 #define COMPLETIONS_MAX_TOKENS 16 /* OpenAI's default of max_tokens for /v1/completions */
 
 enum tool_choice {
     TOOL_CHOICE_NONE,
     TOOL_CHOICE_AUTO,
-    TOOL_CHOICE_REQUIRED, /* this and the next need an answer that is held to a grammar */
+    TOOL_CHOICE_REQUIRED, /* this and the next are held to a grammar */
     TOOL_CHOICE_NAMED,
 };
 
-enum request_kind { REQUEST_COMPLETION, REQUEST_CHAT };
+/*
+ * What the body is. The last three are translated into a chat (request_messages.c, request_responses.c), and the parsed
+ * request is one; its format still tells them apart.
+ */
+enum request_kind {
+    REQUEST_COMPLETION,
+    REQUEST_CHAT,
+    REQUEST_MESSAGES,  /* Anthropic's */
+    REQUEST_COUNT,     /* the same, whose tokens are only counted */
+    REQUEST_RESPONSES, /* OpenAI's newer kind */
+};
 
 /* A chat if the body has messages, else a completion: for endpoints that take either. */
 #define REQUEST_EITHER ((enum request_kind) - 1)
@@ -35,11 +46,16 @@ enum request_kind { REQUEST_COMPLETION, REQUEST_CHAT };
 /* The field that the prompt comes from. */
 static inline const char *request_prompt_field(enum request_kind kind)
 {
-    return kind == REQUEST_CHAT ? "messages" : "prompt";
+    if (kind == REQUEST_RESPONSES) return "input";
+    return kind == REQUEST_COMPLETION ? "prompt" : "messages";
 }
 
+struct answer_format;
+
 struct completion_request {
-    enum request_kind kind;
+    enum request_kind kind; /* REQUEST_COMPLETION or REQUEST_CHAT */
+    const struct answer_format *format;
+    char *repeats;     /* owned; members that the answer repeats, as a JSON object; NULL: none */
     const char *model; /* NULL if not given */
     /* chat */
     struct chat_message *messages;
@@ -49,6 +65,7 @@ struct completion_request {
     enum tool_choice tool_choice;
     const char *tool_name; /* of TOOL_CHOICE_NAMED; borrowed from root */
     bool one_call;         /* parallel_tool_calls is false */
+    bool reasoning_opened; /* by the prompt; set with request_open_grammar */
     json_t *read_messages; /* owned: the messages with the arguments of calls as objects; NULL: there are no calls */
     /* completion: a text, or tokens */
     const char *prompt;
@@ -67,6 +84,7 @@ struct completion_request {
     size_t n_stops;
     uint32_t n_choices;
     bool stream, include_usage;
+    bool echo;     /* of a completion: the prompt comes before its text */
     bool logprobs; /* of each token, and of so many others */
     uint32_t n_top_logprobs;
 
@@ -75,8 +93,11 @@ struct completion_request {
     const char *grammar_field;
     enum grammar_kind grammar_kind;
     char *grammar_text;
-    struct grammar *grammar; /* owned; of the text, after request_open_grammar */
-    float timeout_seconds;   /* from the start to the last token; 0: none */
+    bool grammar_in_reasoning; /* it begins with the answer's first token; else after the reasoning */
+    struct grammar
+        *grammar;          /* owned; after request_open_grammar: of the text, of the calls that have to come, of both */
+    uint32_t priority;     /* 0: the key's own; more is later */
+    float timeout_seconds; /* from the start to the last token; 0: none */
 
     json_t *root;  /* owned; the texts above are borrowed from it */
     char **joined; /* owned: contents made of several parts, n_messages of them or NULL */

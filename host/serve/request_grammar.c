@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/serve/request_grammar.h"
 #include "host/serve/request_fields.h"
+#include "host/text/reply_structure.h"
 
 #include <string.h>
 
@@ -84,17 +85,96 @@ static int parse_guided(const json_t *root, struct completion_request *out, stru
 
 int request_parse_grammar(const json_t *root, struct completion_request *out, struct api_error *error)
 {
+    if (field_bool(root, "enable_in_reasoning", &out->grammar_in_reasoning, error) < 0) return -1;
     return parse_response_format(root, out, error) < 0 ? -1 : parse_guided(root, out, error);
 }
 
-int request_open_grammar(struct completion_request *request, struct engine *engine, struct api_error *error)
+/* ---- compiling ---- */
+
+/* What the answer must match, as a node of a structure; NULL if the text is no JSON, which compiling it tells better. */
+static json_t *answer_node(const struct completion_request *request)
+{
+    static const char *const notations[] = {[GRAMMAR_GBNF] = "gbnf",
+                                            [GRAMMAR_REGEX] = "regex",
+                                            [GRAMMAR_CHOICE] = "choices",
+                                            [GRAMMAR_JSON_SCHEMA] = "schema"};
+    if (request->grammar_kind == GRAMMAR_JSON_OBJECT) return json_pack("{s:b}", "object", 1);
+    if (request->grammar_kind == GRAMMAR_JSON_SCHEMA)
+        return json_pack("{s:o}", "schema",
+                         json_loads(request->grammar_text, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL));
+    return json_pack("{s:s}", notations[request->grammar_kind], request->grammar_text);
+}
+
+static bool must_call(const struct completion_request *request)
+{
+    return request->tools &&
+           (request->tool_choice == TOOL_CHOICE_REQUIRED || request->tool_choice == TOOL_CHOICE_NAMED);
+}
+
+static bool any_strict(const json_t *tools)
+{
+    const json_t *tool;
+    size_t i;
+    json_array_foreach(tools, i, tool)
+    {
+        if (reply_tool_is_strict(tool)) return true;
+    }
+    return false;
+}
+
+/* Reasoning before the answer, or calls instead of it, make a structure of a grammar, and so do calls that are held to something. */
+static bool needs_structure(const struct completion_request *request, const struct reply_dialect *dialect)
+{
+    if (must_call(request) || any_strict(request->tools)) return true;
+    const bool reasons = (dialect->think_open || dialect->channels) && !request->grammar_in_reasoning;
+    return request->grammar_field && (request->tools || reasons);
+}
+
+static int blame(const struct completion_request *request, const struct error *err, struct api_error *error)
+{
+    const bool tools = strncmp(err->text, "tools[", 6) == 0 || !request->grammar_field;
+    const char *field = tools ? "tools" : request->grammar_field;
+    if (err->code == ERROR_NO_MEMORY) return api_error_of(err, error);
+    return api_error_set(error, 400, "invalid_value", field, "Invalid '%s': %s", field, err->text);
+}
+
+static int open_structure(struct completion_request *request, const struct reply_dialect *given, struct engine *engine,
+                          struct error *err)
+{
+    struct reply_dialect dialect = *given;
+    json_t *answer = request->grammar_field ? answer_node(request) : NULL;
+    if (request->grammar_in_reasoning) dialect.think_open = NULL;
+    const struct reply_structure_options options = {
+        .tools = request->tools,
+        .must_call = must_call(request),
+        .only_tool = request->tool_choice == TOOL_CHOICE_NAMED ? request->tool_name : NULL,
+        .one_call = request->one_call,
+        .answer = answer,
+        .reasoning_opened = request->reasoning_opened};
+    char *text = NULL;
+    int status = reply_structure(&dialect, &options, &text, err);
+    if (status == 0) status = engine_grammar(engine, GRAMMAR_STRUCTURE, text, strlen(text), &request->grammar, err);
+    free(text);
+    json_decref(answer);
+    return status;
+}
+
+int request_open_grammar(struct completion_request *request, const struct chat *chat, struct engine *engine,
+                         struct api_error *error)
 {
     struct error err = {0};
-    if (!request->grammar_field) return 0;
-    if (engine_grammar(engine, request->grammar_kind, request->grammar_text, strlen(request->grammar_text),
-                       &request->grammar, &err) == 0)
-        return 0;
-    if (err.code == ERROR_NO_MEMORY) return api_error_of(&err, error);
-    return api_error_set(error, 400, "invalid_value", request->grammar_field, "Invalid '%s': %s",
-                         request->grammar_field, err.text);
+    const bool is_chat = request->kind == REQUEST_CHAT && chat;
+    int status = 0;
+    bool is_json = true;
+    if (request->grammar_field && request->grammar_kind == GRAMMAR_JSON_SCHEMA) {
+        json_t *answer = answer_node(request);
+        is_json = answer != NULL;
+        json_decref(answer);
+    }
+    if (is_chat && is_json && needs_structure(request, chat_dialect(chat)))
+        status = open_structure(request, chat_dialect(chat), engine, &err);
+    else if (request->grammar_field)
+        status = engine_grammar(engine, request->grammar_kind, request->grammar_text, strlen(request->grammar_text),
+                                &request->grammar, &err);
+    return status < 0 ? blame(request, &err, error) : 0;
 }

@@ -139,11 +139,22 @@ static int parse_breakers(const json_t *root, struct completion_request *out, st
     return 0;
 }
 
-/* The chat endpoint's; the other one's, which is a number, is refused before. */
+/* Of a completion a number: so many others, and 0 is the chosen token's alone. */
+static int parse_older_logprobs(const json_t *root, struct completion_request *out, struct api_error *error)
+{
+    int64_t n_top = 0;
+    const json_t *given = json_object_get(root, "logprobs");
+    if (!given || json_is_false(given)) return 0;
+    const int status = field_integer(root, "logprobs", 0, SAMPLER_MOST_TOP, &n_top, error);
+    out->logprobs = status > 0;
+    out->n_top_logprobs = (uint32_t)n_top;
+    return status < 0 ? -1 : 0;
+}
+
 static int parse_logprobs(const json_t *root, struct completion_request *out, struct api_error *error)
 {
     int64_t n_top = 0;
-    if (out->kind != REQUEST_CHAT) return 0;
+    if (out->kind != REQUEST_CHAT) return parse_older_logprobs(root, out, error);
     if (field_bool(root, "logprobs", &out->logprobs, error) < 0) return -1;
     if (field_integer(root, "top_logprobs", 0, SAMPLER_MOST_TOP, &n_top, error) < 0) return -1;
     if (n_top > 0 && !out->logprobs)

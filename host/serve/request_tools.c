@@ -32,7 +32,7 @@ static int check_tool(const json_t *tool, size_t i, struct api_error *error)
         return field_wrong_type(field, "an object", parameters, error);
     snprintf(field, sizeof field, "tools[%zu].function.strict", i);
     if (field_bool(function, "strict", &strict, error) < 0) return -1;
-    return strict ? field_unsupported(field, "holding a model to a function's schema", error) : 0;
+    return 0;
 }
 
 static int parse_tools(const json_t *root, struct completion_request *out, struct api_error *error)
@@ -78,14 +78,31 @@ static int read_choice(const json_t *choice, struct completion_request *out, str
     return 0;
 }
 
+static bool has_tool(const json_t *tools, const char *name)
+{
+    const json_t *tool;
+    size_t i;
+    json_array_foreach(tools, i, tool)
+    {
+        if (strcmp(json_string_value(json_object_get(json_object_get(tool, "function"), "name")), name) == 0)
+            return true;
+    }
+    return false;
+}
+
 static int parse_choice(const json_t *root, struct completion_request *out, struct api_error *error)
 {
     bool parallel = true;
     if (read_choice(json_object_get(root, "tool_choice"), out, error) < 0) return -1;
     if (field_bool(root, "parallel_tool_calls", &parallel, error) < 0) return -1;
     out->one_call = !parallel;
-    if (out->tool_choice == TOOL_CHOICE_REQUIRED || out->tool_choice == TOOL_CHOICE_NAMED)
-        return field_unsupported("tool_choice", "forcing a model to call a tool", error);
+    const bool forced = out->tool_choice == TOOL_CHOICE_REQUIRED || out->tool_choice == TOOL_CHOICE_NAMED;
+    if (forced && !out->tools)
+        return api_error_set(error, 400, "invalid_value", "tool_choice",
+                             "Invalid 'tool_choice': it asks for a call, but there are no 'tools'.");
+    if (out->tool_choice == TOOL_CHOICE_NAMED && !has_tool(out->tools, out->tool_name))
+        return api_error_set(error, 400, "invalid_value", "tool_choice",
+                             "Invalid 'tool_choice': none of the 'tools' has the name '%.64s'.", out->tool_name);
     if (out->tool_choice == TOOL_CHOICE_NONE) out->tools = NULL; /* what the model does not know it does not call */
     return 0;
 }

@@ -7,7 +7,7 @@
 
 /*
  * tools, tool_choice, parallel_tool_calls, reasoning_effort, enable_thinking and chat_template_kwargs: fills tools, tool_choice,
- * tool_name, one_call and template_variables. A tool_choice that the answer would have to be forced to is refused.
+ * tool_name, one_call and template_variables.
  */
 int request_parse_tools(const json_t *root, struct completion_request *out, struct api_error *error);
 

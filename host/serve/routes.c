@@ -131,6 +131,15 @@ static void answer_completions(struct exchange *exchange)
 {
     take_prompt(exchange, INTAKE_COMPLETE, REQUEST_COMPLETION);
 }
+static void answer_messages_post(struct exchange *exchange)
+{
+    take_prompt(exchange, INTAKE_COMPLETE, REQUEST_MESSAGES);
+}
+static void answer_count_tokens(struct exchange *exchange) { take_prompt(exchange, INTAKE_COUNT, REQUEST_COUNT); }
+static void answer_responses_post(struct exchange *exchange)
+{
+    take_prompt(exchange, INTAKE_COMPLETE, REQUEST_RESPONSES);
+}
 static void answer_tokenize(struct exchange *exchange) { take_prompt(exchange, INTAKE_TOKENIZE, REQUEST_EITHER); }
 static void answer_apply_template(struct exchange *exchange) { take_prompt(exchange, INTAKE_RENDER, REQUEST_CHAT); }
 static void answer_detokenize(struct exchange *exchange)
@@ -141,9 +150,23 @@ static void answer_detokenize(struct exchange *exchange)
 static void answer_metrics(struct exchange *exchange) { server_answer_metrics(exchange->server, exchange->connection); }
 static void answer_cards(struct exchange *exchange) { server_answer_cards(exchange->server, exchange->connection); }
 
+extern const char sluice_openapi[], sluice_openapi_end[]; /* openapi.S */
+
+static void answer_openapi(struct exchange *exchange)
+{
+    connection_reply(exchange->connection,
+                     &(struct http_answer){.status = 200,
+                                           .content_type = "application/json",
+                                           .body = sluice_openapi,
+                                           .length = (size_t)(sluice_openapi_end - sluice_openapi)});
+}
+
 static const struct route routes[] = {
     {"/v1/chat/completions", POST, true, answer_chat_completions},
     {"/v1/completions", POST, true, answer_completions},
+    {"/v1/messages", POST, true, answer_messages_post},
+    {"/v1/messages/count_tokens", POST, true, answer_count_tokens},
+    {"/v1/responses", POST, true, answer_responses_post},
     {"/v1/models", GET, true, answer_models},
     {"/v1/models/", GET, true, answer_model},
     {"/v1/cards", GET, true, answer_cards},
@@ -151,6 +174,7 @@ static const struct route routes[] = {
     {"/detokenize", POST, true, answer_detokenize},
     {"/apply-template", POST, true, answer_apply_template},
     {"/metrics", GET, true, answer_metrics},
+    {"/openapi.json", GET, false, answer_openapi},
     {"/health", GET, false, answer_health},
     {"/ready", GET, false, answer_ready},
 };

@@ -28,6 +28,7 @@ struct serve_options {
     const char *model_path; /* NULL: the demo model */
     const char *host;       /* an IPv4 or IPv6 address, or "localhost" */
     uint16_t port;          /* 0: a free one */
+    const char *rpc_path;   /* the Unix socket of the RPC (rpc.h), beside HTTP; NULL: none */
     const char *keys_path;  /* who may come in (key_file.h); NULL: nobody is asked for a key */
     struct tls_files tls;   /* certificate NULL: plain HTTP */
     bool without_keys; /* allows an address that other machines can reach, though nobody has to prove who they are */

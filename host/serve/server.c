@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static const struct connection_limits default_limits = {
@@ -19,6 +20,7 @@ static const struct connection_limits default_limits = {
 };
 
 #define ACCEPT_WARNING_SECONDS 60
+#define WANTED_FILES 65536u
 
 static void notice(const struct server *server, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void notice(const struct server *server, const char *format, ...)
@@ -50,6 +52,8 @@ static void announce_ready(const struct server *server)
            limits->max_sequences, limits->n_pages, (unsigned long long)(limits->page_bytes >> 10), limits->chunk);
     if (model->residency[0]) notice(server, "%s", model->residency);
     if (model->chat_status < 0) notice(server, "no chat: %s", model->chat_error.text);
+    if (model->chat && !chat_knows_tools(model->chat))
+        notice(server, "the model's chat format has no place for tools: a request's tools go into the system message");
 }
 
 /* The engine cannot go on: what runs gets an error, and the server ends with the same one. */
@@ -69,6 +73,7 @@ static void stop_listening(struct server *server)
     server->listening.path = NULL;
     if (server->listener) evconnlistener_free(server->listener);
     server->listener = NULL;
+    rpc_stop_listening(server->rpc);
 }
 
 static void start_drain(struct server *server)
@@ -112,7 +117,8 @@ static void on_drain_timer(evutil_socket_t fd, short what, void *context)
     struct server *server = context;
     (void)fd;
     (void)what;
-    if (generations_empty(server->generations) && server->n_in_intake == 0 && !connection_set_busy(server->connections))
+    if (generations_empty(server->generations) && server->n_in_intake == 0 &&
+        !connection_set_busy(server->connections) && !rpc_busy(server->rpc))
         event_base_loopbreak(server->base);
 }
 
@@ -192,6 +198,19 @@ static void keys_notice(void *context, const char *line) { notice(context, "%s",
 
 /* ---- putting it together ---- */
 
+/* Each client is an open file, and the soft limit is for programs that use select. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
+    const rlim_t most =
+        limit.rlim_max == RLIM_INFINITY || limit.rlim_max > WANTED_FILES ? WANTED_FILES : limit.rlim_max;
+    if (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < most) {
+        limit.rlim_cur = most;
+        setrlimit(RLIMIT_NOFILE, &limit); /* if not, file_limit_notice says what there is */
+    }
+}
+
 static int make_events(struct server *server, struct error *err)
 {
     struct event_base *base = server->base;
@@ -234,6 +253,16 @@ static int listen_for_clients(struct server *server, struct error *err)
     return 0;
 }
 
+static void file_limit_notice(const struct server *server)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= WANTED_FILES)
+        return;
+    notice(server,
+           "up to %llu clients at once: no more files may be open (raise the hard limit: LimitNOFILE= in the unit)",
+           (unsigned long long)limit.rlim_cur);
+}
+
 static int server_open(struct server *server, struct error *err)
 {
     const struct serve_options *options = server->options;
@@ -243,6 +272,7 @@ static int server_open(struct server *server, struct error *err)
     int status = model_open(options->model_path, &server->model, err);
     if (status < 0) return status;
     server->model_name = model_name(server->model);
+    raise_file_limit();
     if (options->keys_path) status = key_gate_open(options->keys_path, keys_notice, server, &server->keys, err);
     if (status == 0 && options->tls.certificate) status = tls_open(&options->tls, &server->tls, err);
     if (status < 0) return status;
@@ -253,9 +283,13 @@ static int server_open(struct server *server, struct error *err)
     if ((status = generations_open(server->base, server->outbox, &server->generations, err)) < 0) return status;
     if ((status = connection_set_open(server->base, &hooks, &limits, &server->connections, err)) < 0) return status;
     if ((status = listen_for_clients(server, err)) < 0) return status;
+    if (options->rpc_path) status = rpc_open(server->base, options->rpc_path, &hooks, &limits, &server->rpc, err);
+    if (status < 0) return status;
     if ((status = make_events(server, err)) < 0) return status;
     if ((status = serving_open(server->model, options, wake_loop, server, &server->serving, err)) < 0) return status;
     notice(server, "listening on %s (model %s, card %s)", server->listening.url, server->model_name, options->card);
+    file_limit_notice(server);
+    if (server->rpc) notice(server, "the RPC listens on unix:%s", options->rpc_path);
     return 0;
 }
 
@@ -268,6 +302,8 @@ static void server_close(struct server *server)
 {
     /* Connections first: what they wait for is cancelled; then the engine ends it, and its posts are taken. */
     connection_set_close(server->connections);
+    rpc_close(server->rpc);
+    server->rpc = NULL;
     if (server->intake) {
         intake_stop(server->intake);
         server_take_intake(server);

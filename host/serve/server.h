@@ -8,6 +8,7 @@
 #include "host/serve/intake.h"
 #include "host/serve/key_gate.h"
 #include "host/serve/listener.h"
+#include "host/serve/rpc.h"
 #include "host/serve/serving.h"
 
 #include <event2/event.h>
@@ -32,6 +33,7 @@ struct server {
     unsigned n_in_intake; /* requests on their way through it */
     struct generations *generations;
     struct connection_set *connections;
+    struct rpc *rpc; /* NULL: HTTP alone */
     struct serving *serving;
     struct event *on_card; /* NULL: nobody tells of cards that go */
     bool card_gone;        /* the one that serves */

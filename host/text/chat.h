@@ -31,12 +31,16 @@ int chat_open(const struct gguf *file, const struct tokenizer *tokenizer, struct
 void chat_close(struct chat *chat);             /* NULL is allowed */
 const char *chat_name(const struct chat *chat); /* "the model's template", "ChatML" or "Llama 3" */
 
-/* Whether the template has a place for tools; a built-in format has none. */
+/* Whether the template has a place for tools; a built-in format has none. Without one they go into the system message (chat_tools.h). */
 bool chat_knows_tools(const struct chat *chat);
 
 /* How the model's answers are to be read, and the control tokens that reading needs to see, those of calls with tools. */
 const struct reply_dialect *chat_dialect(const struct chat *chat);
 const uint32_t *chat_shown(const struct chat *chat, bool tools, size_t *count);
+
+/* Whether the prompt has opened the reasoning, which the answer then goes on with. */
+int chat_opens_reasoning(const struct chat *chat, const uint32_t *prompt, size_t n_prompt, bool *opened,
+                         struct error *err);
 
 /*
  * Appends the conversation and the opening of the assistant's turn to list. variables: NULL, or an object with more for

@@ -7,9 +7,13 @@
 #include "host/base/memory.h"
 #include "host/text/chat.h"
 #include "host/text/chat_template.h"
+#include "host/text/chat_tools.h"
 #include "host/text/utf8.h"
 
 #include <string.h>
+
+/* Tokens at the end of a prompt, enough for a marker in bytes and white space after it. */
+#define PROMPT_TAIL 48
 
 #define MAX_DEPTH 100 /* of nested values; deeper ones are left as they are, and templates refuse them */
 
@@ -35,6 +39,7 @@ static void read_template(struct chat *chat)
         gguf_get_string(chat->file, "tokenizer.chat_template", &source, &err);
     chat->knows_tools = source.length && memmem(source.bytes, source.length, "tools", 5);
     reply_dialect_of(source.bytes, source.length, &chat->dialect);
+    if (!chat->knows_tools) reply_dialect_plain(&chat->dialect);
     for (unsigned calls = 0; calls < 2; calls++) {
         const char *markers[REPLY_MAX_MARKERS];
         const unsigned n = reply_markers(&chat->dialect, calls, markers);
@@ -53,6 +58,17 @@ const uint32_t *chat_shown(const struct chat *chat, bool tools, size_t *count)
 {
     *count = chat->n_shown[tools];
     return chat->shown[tools];
+}
+
+int chat_opens_reasoning(const struct chat *chat, const uint32_t *prompt, size_t n_prompt, bool *opened,
+                         struct error *err)
+{
+    const size_t tail = n_prompt < PROMPT_TAIL ? n_prompt : PROMPT_TAIL;
+    struct text text = {0};
+    const int status = detokenize_bytes(chat->tokenizer, prompt + n_prompt - tail, tail, &text, err);
+    *opened = status == 0 && reply_opens_reasoning(&chat->dialect, text.bytes, text.length);
+    text_free(&text);
+    return status;
 }
 
 int chat_open(const struct gguf *file, const struct tokenizer *tokenizer, struct chat **out, struct error *err)
@@ -270,8 +286,8 @@ static int render(const struct chat *chat, const json_t *plain, struct token_lis
     return status;
 }
 
-int chat_prompt(const struct chat *chat, const struct chat_message *messages, size_t n_messages,
-                const json_t *variables, struct token_list *list, struct error *err)
+static int prompt_of(const struct chat *chat, const struct chat_message *messages, size_t n_messages,
+                     const json_t *variables, struct token_list *list, struct error *err)
 {
     if (!chat->template) return chat_tokenize(chat->tokenizer, chat->format, messages, n_messages, list, err);
     for (size_t i = 0; i < n_messages; i++) {
@@ -285,5 +301,17 @@ int chat_prompt(const struct chat *chat, const struct chat_message *messages, si
                        : error_set(err, ERROR_NO_MEMORY, "chat: no host memory for the conversation");
     if (status) list->count = before;
     json_decref(plain);
+    return status;
+}
+
+int chat_prompt(const struct chat *chat, const struct chat_message *messages, size_t n_messages,
+                const json_t *variables, struct token_list *list, struct error *err)
+{
+    struct tool_messages made = {0};
+    int status = 0;
+    if (chat->knows_tools) return prompt_of(chat, messages, n_messages, variables, list, err);
+    status = tool_messages_make(messages, n_messages, json_object_get(variables, "tools"), &made, err);
+    if (!status) status = prompt_of(chat, made.messages, made.n, variables, list, err);
+    tool_messages_free(&made);
     return status;
 }

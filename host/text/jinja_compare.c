@@ -41,6 +41,19 @@ static bool same_range(const struct jinja_range *a, const struct jinja_range *b)
     return a->count == 0 || (a->start == b->start && (a->count == 1 || a->step == b->step));
 }
 
+/* Keys and items are sets to Python; values are only equal to themselves. */
+static bool same_view(struct jinja_run *run, const struct jinja_view *a, const struct jinja_view *b)
+{
+    bool same = a->dict->count == b->dict->count;
+    if (a == b) return true;
+    if (a->kind == JINJA_VALUES || b->kind == JINJA_VALUES) return false;
+    if (a->kind != b->kind) return same && a->dict->count == 0;
+    if (a->kind == JINJA_ITEMS) return same_entries(run, a->dict, b->dict);
+    for (size_t i = 0; same && i < a->dict->count; i++)
+        same = jinja_dict_find(run, b->dict, a->dict->entries[i].key) != NULL;
+    return same;
+}
+
 bool jinja_equal(struct jinja_run *run, struct jinja_value a, struct jinja_value b)
 {
     bool equal = false;
@@ -61,6 +74,7 @@ bool jinja_equal(struct jinja_run *run, struct jinja_value a, struct jinja_value
     case JINJA_TUPLE: equal = same_items(run, a.list, b.list); break;
     case JINJA_DICT: equal = same_entries(run, a.dict, b.dict); break;
     case JINJA_RANGE: equal = same_range(a.range, b.range); break;
+    case JINJA_VIEW: equal = same_view(run, a.view, b.view); break;
     default: equal = a.identity == b.identity; break;
     }
 done:

@@ -111,6 +111,8 @@ struct jinja_value jinja_replace(struct jinja_run *run, const struct jinja_strin
 /* The value as Python's pprint writes it from column indent on, with `behind` characters to follow on its last line. */
 void jinja_put_pretty(struct jinja_run *run, struct jinja_builder *to, struct jinja_value value, size_t indent,
                       size_t behind);
+struct jinja_value jinja_urlize(struct jinja_run *run, struct jinja_call *call);
+struct jinja_value jinja_lipsum(struct jinja_run *run, struct jinja_call *call);
 struct jinja_value jinja_wordwrap(struct jinja_run *run, struct jinja_call *call);
 struct jinja_value jinja_join(struct jinja_run *run, const struct jinja_string *separator, struct jinja_value items);
 size_t jinja_byte_of(const struct jinja_string *string, size_t character);

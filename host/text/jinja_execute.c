@@ -189,6 +189,8 @@ static void execute_one(struct jinja_run *run, const struct jinja_node *node)
     case NODE_FILTER_BLOCK:
         value = jinja_capture(run, node->body, jinja_scope(run, run->scope));
         if (!jinja_failed(run)) value = jinja_filter_chain(run, node->b, value);
+        if (!jinja_failed(run) && value.kind != JINJA_STRING)
+            jinja_raise(run, "a filter block makes a str, not %s", jinja_type_name(value));
         if (!jinja_failed(run)) write_value(run, value);
         break;
     case NODE_BLOCK: execute_inner(run, node->body, jinja_scope(run, node->flag ? run->scope : run->root)); break;

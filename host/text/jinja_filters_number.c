@@ -157,7 +157,7 @@ static struct jinja_value round_number(struct jinja_run *run, struct jinja_call 
         jinja_raise(run, "cannot convert this float to integer");
         return jinja_nothing();
     }
-    return jinja_float((up ? ceil(number * scale) : floor(number * scale)) / scale);
+    return jinja_float(((up ? ceil(number * scale) : floor(number * scale)) + 0.0) / scale); /* Python's has no -0 */
 }
 
 static struct jinja_value sum(struct jinja_run *run, struct jinja_call *call)
@@ -188,7 +188,7 @@ static struct jinja_value filesizeformat(struct jinja_run *run, struct jinja_cal
     if (call->self.kind != JINJA_STRING) bytes = jinja_number_of(call->self);
     if (bytes == 1) return jinja_text(run, "1 Byte");
     if (bytes < base) {
-        snprintf(text, sizeof text, "%.0f Bytes", trunc(bytes));
+        snprintf(text, sizeof text, "%.0f Bytes", trunc(bytes) + 0.0);
         return jinja_text(run, text);
     }
     size_t i = 0;

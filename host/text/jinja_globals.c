@@ -153,13 +153,6 @@ static struct jinja_value strftime_now(struct jinja_run *run, struct jinja_call 
     return jinja_failed(run) ? jinja_nothing() : jinja_copy(run, text, n - 1);
 }
 
-static struct jinja_value lipsum(struct jinja_run *run, struct jinja_call *call)
-{
-    (void)call;
-    jinja_raise(run, "lipsum() is not supported: a prompt is no place for it");
-    return jinja_nothing();
-}
-
 const struct jinja_function *jinja_global_find(struct jinja_value name)
 {
     static const struct jinja_function functions[] = {
@@ -170,7 +163,7 @@ const struct jinja_function *jinja_global_find(struct jinja_value name)
         {"joiner", joiner, "sep", 0},
         {"raise_exception", raise_exception, "message", 1},
         {"strftime_now", strftime_now, "format", 1},
-        {"lipsum", lipsum, NULL, 0},
+        {"lipsum", jinja_lipsum, "n,html,min,max", 0},
         {NULL, NULL, NULL, 0},
     };
     return jinja_function_find(functions, name);

@@ -158,5 +158,6 @@ const struct jinja_function jinja_markup_filters[] = {
     {"safe", safe, "/", 0},
     {"striptags", striptags, "/", 0},
     {"xmlattr", xmlattr, "autospace", 0},
+    {"urlize", jinja_urlize, "trim_url_limit,nofollow,target,rel,extra_schemes", 0},
     {NULL, NULL, NULL, 0},
 };

@@ -215,15 +215,15 @@ static struct jinja_value slice_text(struct jinja_run *run, struct jinja_value v
     return jinja_failed(run) ? jinja_nothing() : jinja_mark(jinja_built(run, &text), value.safe);
 }
 
-static struct jinja_value slice_items(struct jinja_run *run, struct jinja_value value, int64_t start, int64_t count,
-                                      int64_t step)
+static struct jinja_value slice_items(struct jinja_run *run, struct jinja_value value, int64_t start, int64_t stop,
+                                      int64_t count, int64_t step)
 {
     struct jinja_value list = jinja_list(run, value.kind, (size_t)count), item;
     if (value.kind == JINJA_RANGE) {
         struct jinja_range *range = jinja_alloc(run, 1, sizeof *range);
         if (!range) return jinja_nothing();
         int64_t by = value.range->step * step, from = value.range->start + start * value.range->step;
-        *range = (struct jinja_range){from, from + count * by, by, count};
+        *range = (struct jinja_range){from, value.range->start + stop * value.range->step, by, count};
         return (struct jinja_value){.kind = JINJA_RANGE, .range = range};
     }
     for (int64_t i = 0; i < count && jinja_step(run, 1); i++) {
@@ -257,5 +257,5 @@ struct jinja_value jinja_slice(struct jinja_run *run, struct jinja_value value, 
     if (step > 0 && start < stop) count = (stop - start - 1) / step + 1;
     if (step < 0 && stop < start) count = (start - stop - 1) / -step + 1;
     return value.kind == JINJA_STRING ? slice_text(run, value, start, count, step)
-                                      : slice_items(run, value, start, count, step);
+                                      : slice_items(run, value, start, stop, count, step);
 }

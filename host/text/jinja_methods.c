@@ -81,6 +81,43 @@ static struct jinja_value bit_length(struct jinja_run *run, struct jinja_call *c
     return jinja_int(bits);
 }
 
+static struct jinja_value bit_count(struct jinja_run *run, struct jinja_call *call)
+{
+    const int64_t integer = jinja_integer_of(call->self);
+    (void)run;
+    return jinja_int(__builtin_popcountll(integer < 0 ? 0 - (unsigned long long)integer : (unsigned long long)integer));
+}
+
+static struct jinja_value conjugate(struct jinja_run *run, struct jinja_call *call)
+{
+    (void)run;
+    return call->self.kind == JINJA_FLOAT ? call->self : jinja_int(jinja_integer_of(call->self));
+}
+
+static struct jinja_value integer_ratio(struct jinja_run *run, struct jinja_call *call)
+{
+    return jinja_pair(run, jinja_int(jinja_integer_of(call->self)), jinja_int(1));
+}
+
+/* Numerator and denominator are powers of two apart; those that do not fit 64 bits are an error. */
+static struct jinja_value float_ratio(struct jinja_run *run, struct jinja_call *call)
+{
+    int exponent;
+    double fraction = frexp(call->self.number, &exponent);
+    int64_t denominator = 1;
+    if (!isfinite(call->self.number)) {
+        jinja_raise(run, "cannot convert %s to integer ratio", isnan(call->self.number) ? "NaN" : "Infinity");
+        return jinja_nothing();
+    }
+    for (; fraction < floor(fraction) || fraction > floor(fraction); exponent--) fraction *= 2;
+    if (exponent > 62 || exponent < -62 || fabs(ldexp(fraction, exponent > 0 ? exponent : 0)) >= 9.2e18) {
+        jinja_raise(run, "integers of more than 64 bits are not supported");
+        return jinja_nothing();
+    }
+    if (exponent < 0) denominator = (int64_t)1 << -exponent;
+    return jinja_pair(run, jinja_int((int64_t)ldexp(fraction, exponent > 0 ? exponent : 0)), jinja_int(denominator));
+}
+
 static struct jinja_value is_integer(struct jinja_run *run, struct jinja_call *call)
 {
     (void)run;
@@ -114,8 +151,15 @@ const struct jinja_function *jinja_method_find(struct jinja_value self, struct j
                                                     {NULL, NULL, NULL, 0}};
     static const struct jinja_function of_tuple[] = {
         {"count", count, "/value", 1}, {"index", index_of, "/value,start,stop", 1}, {NULL, NULL, NULL, 0}};
-    static const struct jinja_function of_int[] = {{"bit_length", bit_length, "/", 0}, {NULL, NULL, NULL, 0}};
-    static const struct jinja_function of_float[] = {{"is_integer", is_integer, "/", 0}, {NULL, NULL, NULL, 0}};
+    static const struct jinja_function of_int[] = {{"bit_length", bit_length, "/", 0},
+                                                   {"bit_count", bit_count, "/", 0},
+                                                   {"conjugate", conjugate, "/", 0},
+                                                   {"as_integer_ratio", integer_ratio, "/", 0},
+                                                   {NULL, NULL, NULL, 0}};
+    static const struct jinja_function of_float[] = {{"is_integer", is_integer, "/", 0},
+                                                     {"conjugate", conjugate, "/", 0},
+                                                     {"as_integer_ratio", float_ratio, "/", 0},
+                                                     {NULL, NULL, NULL, 0}};
     static const struct jinja_function of_cycler[] = {
         {"next", next_of_cycler, "/", 0}, {"reset", reset_cycler, "/", 0}, {NULL, NULL, NULL, 0}};
     const struct jinja_function *found = NULL;

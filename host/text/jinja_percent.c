@@ -213,7 +213,9 @@ struct jinja_value jinja_percent(struct jinja_run *run, struct jinja_value forma
         if (!mark) break;
         convert(&p);
     }
-    size_t count = values.kind == JINJA_TUPLE ? values.list->count : is_mapping(values) ? 0 : 1;
+    size_t count = values.kind == JINJA_TUPLE                         ? values.list->count
+                   : is_mapping(values) || values.kind == JINJA_RANGE ? 0
+                                                                      : 1;
     if (!jinja_failed(run) && p.used < count) jinja_raise(run, "not all arguments converted during string formatting");
     return jinja_failed(run) ? jinja_nothing() : jinja_mark(jinja_built(run, &p.out), format.safe);
 }

@@ -240,6 +240,77 @@ static struct jinja_value removesuffix(struct jinja_run *run, struct jinja_call 
     return remove_end(run, call, true);
 }
 
+static struct jinja_value table_of_dict(struct jinja_run *run, const struct jinja_dict *dict, struct jinja_value table)
+{
+    for (size_t i = 0; i < dict->count && jinja_step(run, 1); i++) {
+        struct jinja_value key = dict->entries[i].key;
+        if (key.kind == JINJA_STRING && key.string->characters == 1) {
+            unsigned n;
+            key = jinja_int(jinja_character(key.string->bytes, key.string->length, &n));
+        } else if (!jinja_is_integer(key)) {
+            jinja_raise(run, "keys in a translate table must be strings of length 1 or integers");
+            return jinja_nothing();
+        }
+        jinja_dict_set(run, table.dict, key, dict->entries[i].value);
+    }
+    return jinja_failed(run) ? jinja_nothing() : table;
+}
+
+/* str.maketrans: a table by code points, of two strings of one length (and what is to go), or of a dict. */
+static struct jinja_value maketrans(struct jinja_run *run, struct jinja_call *call)
+{
+    struct jinja_value table = jinja_dict(run, JINJA_DICT, 0);
+    const struct jinja_string *to = NULL, *gone = NULL, *from;
+    if (!jinja_given(call->arg[1])) {
+        if (call->arg[0].kind == JINJA_DICT) return table_of_dict(run, call->arg[0].dict, table);
+        jinja_raise(run, "if you give only one argument to maketrans it must be a dict");
+        return jinja_nothing();
+    }
+    from = jinja_arg_string(run, call->arg[0]);
+    to = from ? jinja_arg_string(run, call->arg[1]) : NULL;
+    if (to && jinja_given(call->arg[2])) gone = jinja_arg_string(run, call->arg[2]);
+    if (to && to->characters != from->characters)
+        jinja_raise(run, "the first two maketrans arguments must have equal length");
+    for (size_t i = 0, j = 0; !jinja_failed(run) && i < from->length && jinja_step(run, 1);) {
+        unsigned n, m;
+        const uint32_t c = jinja_character(from->bytes + i, from->length - i, &n);
+        const uint32_t by = jinja_character(to->bytes + j, to->length - j, &m);
+        jinja_dict_set(run, table.dict, jinja_int(c), jinja_int(by));
+        i += n;
+        j += m;
+    }
+    for (size_t i = 0; gone && !jinja_failed(run) && i < gone->length && jinja_step(run, 1);) {
+        unsigned n;
+        const uint32_t c = jinja_character(gone->bytes + i, gone->length - i, &n);
+        jinja_dict_set(run, table.dict, jinja_int(c), jinja_none());
+        i += n;
+    }
+    return jinja_failed(run) ? jinja_nothing() : table;
+}
+
+static struct jinja_value translate(struct jinja_run *run, struct jinja_call *call)
+{
+    const struct jinja_string *s = call->self.string;
+    struct jinja_builder out = {0};
+    for (size_t at = 0; at < s->length && jinja_step(run, 1);) {
+        unsigned n;
+        const uint32_t c = jinja_character(s->bytes + at, s->length - at, &n);
+        const struct jinja_value found = jinja_item(run, call->arg[0], jinja_int(c));
+        if (jinja_failed(run)) break;
+        const int64_t code = jinja_is_integer(found) ? jinja_integer_of(found) : -1;
+        if (found.kind == JINJA_UNDEFINED)
+            jinja_put(run, &out, s->bytes + at, n);
+        else if (found.kind == JINJA_STRING)
+            jinja_put(run, &out, found.string->bytes, found.string->length);
+        else if (code >= 0 && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff))
+            jinja_put_char(run, &out, (uint32_t)code);
+        else if (found.kind != JINJA_NONE)
+            jinja_raise(run, "character mapping must return integer, None or str");
+        at += n;
+    }
+    return jinja_failed(run) ? jinja_nothing() : jinja_mark(jinja_built(run, &out), call->self.safe);
+}
+
 const struct jinja_function jinja_string_methods[] = {
     {"strip", strip, "/chars", 0},
     {"lstrip", lstrip, "/chars", 0},
@@ -255,5 +326,7 @@ const struct jinja_function jinja_string_methods[] = {
     {"expandtabs", expandtabs, "tabsize", 0},
     {"removeprefix", removeprefix, "/prefix", 1},
     {"removesuffix", removesuffix, "/suffix", 1},
+    {"maketrans", maketrans, "/x,y,z", 1},
+    {"translate", translate, "/table", 1},
     {NULL, NULL, NULL, 0},
 };

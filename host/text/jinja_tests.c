@@ -183,13 +183,13 @@ static struct jinja_value is_greater_or_equal(struct jinja_run *run, struct jinj
 
 static struct jinja_value is_filter(struct jinja_run *run, struct jinja_call *call)
 {
-    (void)run;
+    jinja_hash(run, call->self); /* Python looks it up in a dict, which lists are an error for */
     return jinja_bool(call->self.kind == JINJA_STRING && jinja_filter_find(call->self));
 }
 
 static struct jinja_value is_test(struct jinja_run *run, struct jinja_call *call)
 {
-    (void)run;
+    jinja_hash(run, call->self);
     return jinja_bool(call->self.kind == JINJA_STRING && jinja_test_find(call->self));
 }
 

@@ -94,6 +94,22 @@ static size_t cut(const struct wrapper *w, struct chunk *chunk, size_t character
     return n;
 }
 
+/* How many of the first characters of a word go on a line with room for so many: up to a hyphen in them, if words break there. */
+static size_t behind_hyphen(const struct wrapper *w, const struct chunk *chunk, size_t room)
+{
+    const char *bytes = w->bytes + chunk->start;
+    size_t hyphen = 0, character = 0;
+    bool others = false;
+    for (size_t at = 0; at < chunk->length && w->hyphens; at++) {
+        if (((unsigned char)bytes[at] & 0xc0) == 0x80) continue;
+        if (character == room) break;
+        if (bytes[at] == '-' && others) hyphen = character + 1;
+        if (bytes[at] != '-') others = true;
+        character++;
+    }
+    return hyphen ? hyphen : room;
+}
+
 static void wrap_line(struct wrapper *w, const char *bytes, size_t length)
 {
     w->bytes = bytes;
@@ -113,8 +129,8 @@ static void wrap_line(struct wrapper *w, const char *bytes, size_t length)
         }
         if (i < w->count && w->chunks[i].characters > w->width) {
             size_t room = w->width > used ? w->width - used : used ? 0 : 1;
-            if (w->break_words && room > 0) {
-                end += cut(w, &w->chunks[i], room);
+            if (w->break_words) { /* where there is no room, an empty piece hides the space before it from being cut off */
+                end += cut(w, &w->chunks[i], behind_hyphen(w, &w->chunks[i], room));
                 last_word = end;
             } else if (used == 0) {
                 end = last_word = w->chunks[i].start + w->chunks[i].length;

@@ -184,6 +184,8 @@ static bool step(struct reply *reply)
     case READ_MEMBER: return reply_object_step(reply);
     case READ_KEY:
     case READ_VALUE: return reply_xml_step(reply);
+    case READ_PYTHON: return reply_python_step(reply);
+    case READ_LITERAL: return reply_literal_step(reply);
     case READ_CALLS:
     case READ_NAME:
     case READ_ARGUMENTS:

@@ -25,6 +25,8 @@ struct reply_dialect {
 
 /* By the chat template's text (NULL, 0: none). What it does not know is content. */
 void reply_dialect_of(const char *template, size_t length, struct reply_dialect *out);
+/* Calls as chat_tools.h asks for them. */
+void reply_dialect_plain(struct reply_dialect *dialect);
 const char *
 reply_dialect_name(const struct reply_dialect *dialect); /* of the calls: "hermes", "harmony"..., or "none" */
 

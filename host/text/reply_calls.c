@@ -98,6 +98,14 @@ static bool is_name_byte(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("_-.:/", c));
 }
 
+bool reply_is_name(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (!is_name_byte(text[i])) return false;
+    }
+    return length > 0 && length <= REPLY_MAX_NAME;
+}
+
 /* Kimi's names are functions.NAME:INDEX, and that is the call's id. */
 static void take_kimi_name(struct reply *reply, const char **name, size_t *length)
 {
@@ -126,10 +134,7 @@ bool reply_set_name(struct reply *reply, const char *text, size_t length)
     while (length && (unsigned char)text[0] <= ' ') text++, length--;
     while (length && (unsigned char)text[length - 1] <= ' ') length--;
     take_kimi_name(reply, &text, &length);
-    if (length == 0 || length > REPLY_MAX_NAME) return false;
-    for (size_t i = 0; i < length; i++) {
-        if (!is_name_byte(text[i])) return false;
-    }
+    if (!reply_is_name(text, length)) return false;
     reply->name.length = 0;
     reply_append(reply, &reply->name, text, length);
     return true;
@@ -150,7 +155,10 @@ static bool name_step(struct reply *reply)
     }
     reply_take(reply, length + (c->name_end ? strlen(found) : 0));
     reply->state = c->form == CALLS_XML ? READ_KEY : READ_ARGUMENTS;
-    reply_call_start(reply);
+    if (c->form == CALLS_LITERAL)
+        reply_literal_begin(reply);
+    else
+        reply_call_start(reply);
     return true;
 }
 
@@ -247,6 +255,10 @@ static bool between_step(struct reply *reply)
         return true;
     }
     if (list_byte(reply, reply->held.bytes[reply->at])) return true;
+    if (c->python && reply->listed && is_name_byte(reply->held.bytes[reply->at])) {
+        reply->state = READ_PYTHON;
+        return true;
+    }
     if (c->form == CALLS_JSON || c->call_open || !has_begun(reply) || reply->listed) return nothing_more(reply);
     reply->state = READ_NAME;
     return true;

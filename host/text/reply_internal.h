@@ -11,9 +11,10 @@
 #define REPLY_MAX_SPACE 64 /* of white space held back because a call may follow */
 
 enum calls_form {
-    CALLS_JSON,  /* objects with the name and the arguments inside, one or several, or a list of them */
-    CALLS_NAMED, /* the name, then the arguments as a JSON object; what begins with { or [ is as CALLS_JSON */
-    CALLS_XML,   /* the name, then keys and values as text */
+    CALLS_JSON,    /* objects with the name and the arguments inside, one or several, or a list of them */
+    CALLS_NAMED,   /* the name, then the arguments as a JSON object; what begins with { or [ is as CALLS_JSON */
+    CALLS_XML,     /* the name, then keys and values as text */
+    CALLS_LITERAL, /* the name, then an object that is no JSON */
 };
 
 /* How a family writes calls. NULL where it writes nothing. */
@@ -30,6 +31,15 @@ struct reply_calls {
     bool lines;                         /* values stand on lines of their own */
     bool bare;                          /* an answer that begins with { is a call too */
     bool short_ids;                     /* the template takes nothing but nine letters and digits */
+    /* What is written, where more than one way is read: */
+    const char *name_key, *arguments_key; /* of CALLS_JSON; NULL: "name", "arguments" */
+    const char *before_name, *after_name; /* patterns of what else stands around a name */
+    bool listed;                          /* all calls in one list of JSON */
+    bool section;                         /* open and close stand around all calls */
+    bool typed_keys;                      /* a key says whether its value is a string */
+    bool name_is_key;                     /* of CALLS_JSON: {NAME: ARGUMENTS} */
+    bool unwritten;                       /* only read: no grammar writes these */
+    bool python;                          /* a list may also have Python's calls */
 };
 
 enum reply_state {
@@ -46,6 +56,8 @@ enum reply_state {
     READ_ARGUMENTS_END,
     READ_KEY,
     READ_VALUE,
+    READ_PYTHON,  /* a name of a Python call */
+    READ_LITERAL, /* its arguments, or those of CALLS_LITERAL */
 };
 
 struct reply {
@@ -74,6 +86,8 @@ struct reply {
     bool value_is_text, value_begun;
     int value_forced; /* dsml: 1 text, 0 JSON, -1 not said */
     struct text key, value;
+    size_t literal_at, literal_depth; /* how far arguments that are no JSON have been looked through */
+    char literal_quote;               /* what closes the string there, or 0 */
 };
 
 /* ---- reply.c ---- */
@@ -95,12 +109,18 @@ void reply_call_whole(struct reply *reply);
 void reply_broken(struct reply *reply);
 void reply_calls_leave(struct reply *reply);
 bool reply_set_name(struct reply *reply, const char *text, size_t length);
+bool reply_is_name(const char *text, size_t length); /* may be a tool's */
 
 /* ---- reply_object.c ---- */
 bool reply_object_step(struct reply *reply);
 
 /* ---- reply_xml.c ---- */
 bool reply_xml_step(struct reply *reply);
+
+/* ---- reply_literal.c ---- */
+void reply_literal_begin(struct reply *reply);
+bool reply_literal_step(struct reply *reply);
+bool reply_python_step(struct reply *reply);
 
 /* ---- reply_channel.c ---- */
 bool reply_channel_step(struct reply *reply);

@@ -11,7 +11,7 @@ static bool key_is(const struct reply *reply, const char *name)
 
 static bool key_is_arguments(const struct reply *reply)
 {
-    return key_is(reply, "arguments") || key_is(reply, "parameters");
+    return reply->calls->name_is_key || key_is(reply, "arguments") || key_is(reply, "parameters");
 }
 
 static bool is_tool(const struct reply *reply)
@@ -107,6 +107,10 @@ static bool member_start(struct reply *reply)
     }
     reply->key.length = 0;
     reply_append(reply, &reply->key, bytes + 1, key_end - 2);
+    if (reply->calls->name_is_key && !reply_set_name(reply, bytes + 1, key_end - 2)) {
+        reply_broken(reply);
+        return true;
+    }
     reply_take(reply, end + 1);
     reply->separated = false;
     reply->n_keys++;

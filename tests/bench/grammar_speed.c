@@ -2,7 +2,8 @@
 /*
  * What an answer in a structure costs beside the model: the time to compile, and of every token the time to make the mask
  * and to follow the token, over a document that matches. Each grammar runs twice through its document: the first time
- * masks are made that were not there yet, the second time they are. Prints one JSON line per grammar and pass.
+ * masks are made that were not there yet, the second time they are. Prints one JSON line per grammar and pass, in CPU time, so
+ * that other work on the machine counts little.
  *
  *   grammar_speed [MODEL]    a GGUF file with a vocabulary; without it 151936 tokens are made up
  */
@@ -19,7 +20,7 @@
 static double microseconds(void)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
     return 1e6 * (double)now.tv_sec + 1e-3 * (double)now.tv_nsec;
 }
 
@@ -47,6 +48,16 @@ static const struct {
      "root ::= line+\nline ::= \"- \" words \": \" expr \"\\n\"\nwords ::= word (\" \" word)*\nword ::= [a-zA-Z]+\n"
      "expr ::= term ([-+*/] term)*\nterm ::= [0-9]+ | \"(\" expr \")\"",
      "|- the sum of both: (12+34)*5-(6/7)\n|- x: 1\n"},
+    {"tool_calls", GRAMMAR_STRUCTURE,
+     "[{\"free\":[\"<tool_call>\"]},{\"repeat\":[\"<tool_call>\",{\"space\":true},{\"mark\":\"{\"},\"\\\"name\\\"\","
+     "{\"mark\":\":\"},{\"any\":[[\"\\\"weather\\\"\",{\"mark\":\",\"},\"\\\"arguments\\\"\",{\"mark\":\":\"},"
+     "{\"schema\":{\"type\":\"object\",\"properties\":{\"city\":{\"type\":\"string\"},\"days\":{\"type\":\"integer\"}},"
+     "\"required\":[\"city\"]}}],[\"\\\"now\\\"\",{\"mark\":\",\"},\"\\\"arguments\\\"\",{\"mark\":\":\"},\"{}\"]]},"
+     "{\"mark\":\"}\"},{\"space\":true},\"</tool_call>\",{\"space\":true}]}]",
+     "Let me look at the weather there, and at what time it is now.\n|<tool_call>\n{\"name\": \"weather\", "
+     "\"arguments\": "
+     "{\"city\": \"Longyearbyen, Svalbard\", \"days\": 3}}\n</tool_call>\n|<tool_call>\n{\"name\": \"now\", "
+     "\"arguments\": {}}\n</tool_call>"},
 };
 
 /* Words, pieces of words, numbers and marks, with and without a space in front, as vocabularies of byte-level BPE have them. */

@@ -60,7 +60,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
     struct completion_request request;
     struct api_error error = {0};
     if (n_bytes == 0) return 0;
-    enum request_kind kind = bytes[0] & 1 ? REQUEST_COMPLETION : REQUEST_CHAT;
+    static const enum request_kind kinds[] = {REQUEST_CHAT,      REQUEST_COMPLETION, REQUEST_MESSAGES,
+                                              REQUEST_RESPONSES, REQUEST_COUNT,      REQUEST_EITHER};
+    const enum request_kind kind = kinds[bytes[0] % (sizeof kinds / sizeof *kinds)];
     if (completion_request_parse(kind, (const char *)bytes + 1, n_bytes - 1, &request, &error) < 0) {
         check_error(&error);
         return 0;

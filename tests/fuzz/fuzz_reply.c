@@ -68,6 +68,12 @@ static const char *const templates[] = {
     "<TOOLCALL>",
     "<function=</function>",
     "<|tool_call:begin|>",
+    "<|tool_list_start|>",
+    "<|tool_call>call:",
+    "<|tools_prefix|>",
+    "<tool_call{}><arg_key{}>:opensource",
+    "minimax:tool_call<parameter name=",
+    "<|/tool|>",
 };
 
 static void hear(const struct reply_dialect *dialect, const json_t *tools, const uint8_t *data, size_t size,

@@ -28,7 +28,7 @@ ARROWS = {
     "host/text/grammar": {"host/model", "host/text"},
     "host/experts": {"kernels/abi", "host/card", "host/model"},
     "host/engine": {"kernels/abi", "host/card", "host/model", "host/text", "host/text/grammar", "host/experts"},
-    "host/serve": {"host/card", "host/model", "host/text", "host/text/grammar", "host/experts", "host/engine"},
+    "host/serve": {"client", "host/card", "host/model", "host/text", "host/text/grammar", "host/experts", "host/engine"},
     "host/cli": {"kernels/abi", "host/card", "host/model", "host/text", "host/text/grammar", "host/experts", "host/engine", "host/serve", "host/plan", "driver", "bitstreams", "bitstreams/profiles", "sim"},
 }
 # Folders of programs of their own, which may leave their process.

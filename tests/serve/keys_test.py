@@ -45,8 +45,10 @@ def the_command():
     assert secret.startswith("sluice-") and "\n" not in secret and secret not in open(FILE, encoding="utf-8").read()
     assert os.stat(FILE).st_mode & 0o777 == 0o600
     add("second", "--per-minute", "90")
+    add("urgent", "--priority", "7")
     listed = json.loads(keys("list", "--file", FILE, "--json"))
-    assert [(k["name"], k["max_running"], k["per_minute"]) for k in listed] == [("first", 3, 0), ("second", 0, 90)]
+    assert [(k["name"], k["max_running"], k["per_minute"]) for k in listed] == [("first", 3, 0), ("second", 0, 90), ("urgent", 0, 0)]
+    assert [k["priority"] for k in listed] == [100, 100, 7]
     table = keys("list", "--file", FILE)
     assert "first" in table and "90" in table and secret not in table
     assert "first" in keys("add", "first", "--file", FILE, status=1)
@@ -54,6 +56,7 @@ def the_command():
     assert "--file" in keys("add", "third", status=2)
     assert "nobody" in keys("revoke", "nobody", "--file", FILE, status=1)
     keys("revoke", "first", "--file", FILE)
+    keys("revoke", "urgent", "--file", FILE)
     assert [k["name"] for k in json.loads(keys("list", "--file", FILE, "--json"))] == ["second"]
     assert FILE + "x" in keys("list", "--file", FILE + "x", status=1)
 

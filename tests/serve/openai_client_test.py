@@ -7,7 +7,6 @@ import pathlib
 import re
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,7 @@ import time
 
 import openai
 
-from server import Server, run_checks
+from server import Server, run_checks, with_template
 
 BINARY = os.path.abspath(sys.argv[1])
 QUESTION = [{"role": "user", "content": "How do I list the cards?"}]
@@ -112,6 +111,41 @@ def completion_of_tokens():
     assert complete(prompt=["The card"], max_tokens=4).choices[0].text == complete(max_tokens=4).choices[0].text
 
 
+def completions_tell_logprobs():
+    """The older form: an entry of each list belongs to a token, and the texts of the tokens are the text."""
+    whole = complete(max_tokens=12, logprobs=3).choices[0]
+    chunks = [chunk.choices[0] for chunk in complete(max_tokens=12, logprobs=3, stream=True)]
+    said = whole.logprobs
+    assert "".join(said.tokens) == whole.text and len(said.tokens) == len(said.token_logprobs) == len(said.top_logprobs) == len(said.text_offset)
+    for token, logprob, top, offset in zip(said.tokens, said.token_logprobs, said.top_logprobs, said.text_offset):
+        assert whole.text[offset:].startswith(token) and top[token] == logprob <= 0 and 3 <= len(top) <= 4, (token, top)
+        assert logprob == max(top.values())  # temperature 0
+    for name in ("tokens", "token_logprobs", "top_logprobs", "text_offset"):
+        assert [entry for chunk in chunks if chunk.logprobs for entry in getattr(chunk.logprobs, name)] == getattr(said, name), name
+    assert complete(max_tokens=3, logprobs=0).choices[0].logprobs.top_logprobs == [{}] * 3
+    assert complete(max_tokens=3).choices[0].logprobs is None
+
+
+def completions_echo_their_prompt():
+    prompt = "The card is in é slot"
+    alone = complete(prompt=prompt, max_tokens=8, logprobs=2).choices[0]
+    both = complete(prompt=prompt, max_tokens=8, logprobs=2, echo=True)
+    echoed = both.choices[0]
+    assert echoed.text == prompt + alone.text and echoed.finish_reason == alone.finish_reason
+    n = both.usage.prompt_tokens
+    assert echoed.logprobs.tokens[n:] == alone.logprobs.tokens and echoed.logprobs.token_logprobs[n:] == alone.logprobs.token_logprobs
+    assert echoed.logprobs.token_logprobs[0] is None and echoed.logprobs.top_logprobs[0] is None
+    assert all(logprob <= 0 for logprob in echoed.logprobs.token_logprobs[1:])
+    assert echoed.logprobs.text_offset[n] == len(prompt) and echoed.logprobs.text_offset[0] == 0
+    scored = complete(prompt=prompt + alone.text, max_tokens=0, echo=True, logprobs=1)
+    assert scored.choices[0].text == prompt + alone.text and scored.usage.completion_tokens == 0
+    assert scored.choices[0].logprobs.token_logprobs == echoed.logprobs.token_logprobs
+    text = "".join(chunk.choices[0].text for chunk in complete(prompt=prompt, max_tokens=8, echo=True, stream=True))
+    assert text == echoed.text == complete(prompt=prompt, max_tokens=8, echo=True).choices[0].text
+    two = complete(prompt=prompt, max_tokens=8, echo=True, n=2, temperature=1, seed=3).choices
+    assert all(choice.text.startswith(prompt) for choice in two)
+
+
 def length_and_stop():
     answer = chat(max_tokens=3, extra_body={"ignore_eos": True})
     assert answer.choices[0].finish_reason == "length" and answer.usage.completion_tokens == 3
@@ -187,13 +221,16 @@ def errors():
     refused(bad, "stop", stop=[1])
     refused(bad, "messages", messages=[])
     refused(bad, "messages[1].role", messages=[*QUESTION, {"role": "robot", "content": "x"}])
-    refused(bad, "tools", tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}])
+    refused(bad, "tools[0].function.name", tools=[{"type": "function", "function": {"parameters": {}}}])
+    refused(bad, "tool_choice", tool_choice="required")
     refused(bad, "response_format.type", response_format={"type": "xml"})
     refused(bad, "top_logprobs", logprobs=True, top_logprobs=21)
     refused(bad, "presence_penalty", presence_penalty=3)
     refused(bad, "logit_bias", logit_bias={"five": 1})
     refused(bad, "prompt", call=complete, prompt=["a", "b"])
-    refused(bad, "echo", call=complete, echo=True)
+    refused(bad, "logprobs", call=complete, logprobs=21)
+    refused(bad, "max_tokens", call=complete, max_tokens=0)
+    refused(bad, "echo", call=complete, echo="yes")
     refused(bad, call=complete, prompt=[4000000000])
     refused(openai.NotFoundError, "model", "model_not_found", model="gpt-4o")
     refused(openai.NotFoundError, call=lambda: CLIENT.embeddings.create(model=MODEL, input="x"))
@@ -217,16 +254,6 @@ TEMPLATE = ("{% for t in tools or [] %}{{ t | tojson }}\n{% endfor %}{% for m in
             "{% endfor %}<|im_end|>\n{% endfor %}{{ enable_thinking }} {{ reasoning_effort }}{% if add_generation_prompt %}"
             "<|im_start|>assistant\n<think></think>{% if think %}<think>\n{% endif %}{% endif %}")
 WEATHER = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}
-
-
-def with_template(path, template):
-    """The demo model with another chat template, padded so that the tensors keep their alignment."""
-    model = (pathlib.Path(__file__).parents[2] / "host/model/demo/demo.gguf").read_bytes()
-    at = model.index(b"tokenizer.chat_template") + len(b"tokenizer.chat_template") + 4
-    length = struct.unpack_from("<Q", model, at)[0]
-    text = template.encode()
-    text += b"{#" + b" " * ((length - len(text) - 4) % 32) + b"#}"
-    path.write_bytes(model[:at] + struct.pack("<Q", len(text)) + text + model[at + 8 + length:])
 
 
 def tools_reach_the_template():
@@ -259,8 +286,7 @@ def tools_of(server, client):
         return client.chat.completions.create(**fields | more)
     choice = ask(parallel_tool_calls=False).choices[0]
     assert choice.message.content and not choice.message.tool_calls and choice.finish_reason in ("stop", "length")
-    for choice_of_tool in ("required", {"type": "function", "function": {"name": "get_weather"}}):
-        refused(openai.BadRequestError, "tool_choice", call=ask, tool_choice=choice_of_tool)
+    refused(openai.BadRequestError, "tool_choice", call=ask, tool_choice={"type": "function", "function": {"name": "another"}})
     thinks = {"extra_body": {"chat_template_kwargs": {"think": True}}}
     message = ask(**thinks).choices[0].message  # the prompt opens the reasoning, and the demo model does not close it
     assert message.reasoning_content and message.content == "", message
@@ -513,7 +539,8 @@ def everything_is_given_back():
 if __name__ == "__main__":
     try:
         status = run_checks([models, chat_plain, chat_stream, tokens_are_sent_as_they_come, stream_without_usage,
-                             completion_plain_and_stream, completion_default_is_16_tokens, completion_of_tokens, length_and_stop,
+                             completion_plain_and_stream, completion_default_is_16_tokens, completion_of_tokens, completions_tell_logprobs,
+                             completions_echo_their_prompt, length_and_stop,
                              full_context_ends_with_length, seeds_repeat, several_choices, content_parts_and_roles, errors,
                              long_prompt_is_refused_before_the_stream, unknown_fields_are_ignored, tools_reach_the_template, eight_clients,
                              hang_up_frees_the_sequence, hang_up_of_a_plain_request, ready_only_after_loading,

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/base/memory.h"
 #include "host/text/grammar/compiled.h"
+#include "host/text/grammar/structure.h"
 
 #define MOST_SOURCE (1u << 20)
 
 /* What is spent on masks before the first answer, in steps: about 20 ms. The rest is made as it is needed. */
 #define WARM_STEPS 2000000u
 
-static void read_source(struct tree *tree, enum grammar_kind kind, const char *text, size_t length)
+static void read_source(struct tree *tree, const struct grammar_vocabulary *vocabulary, enum grammar_kind kind,
+                        const char *text, size_t length)
 {
     if (length > MOST_SOURCE) {
         tree_fail(tree, ERROR_TOO_LARGE, "the grammar is too large: %zu bytes, at most %u are possible", length,
@@ -20,6 +22,7 @@ static void read_source(struct tree *tree, enum grammar_kind kind, const char *t
     case GRAMMAR_CHOICE: choice_read(tree, text, length); return;
     case GRAMMAR_JSON_SCHEMA: schema_read(tree, text, length); return;
     case GRAMMAR_JSON_OBJECT: json_object_read(tree); return;
+    case GRAMMAR_STRUCTURE: structure_read(tree, vocabulary, text, length); return;
     }
 }
 
@@ -69,7 +72,7 @@ int grammar_open(const struct grammar_vocabulary *vocabulary, enum grammar_kind 
     atomic_init(&grammar->holders, 1);
     int status = tree_open(&tree, err);
     if (status == 0) {
-        read_source(&tree, kind, text, length);
+        read_source(&tree, vocabulary, kind, text, length);
         status = automaton_open(&tree, &grammar->automaton, err);
         tree_close(&tree);
     }

@@ -19,7 +19,8 @@ struct grammar_vocabulary; /* opaque */
 
 /*
  * n_logits: tokens that have a logit, at least those of the tokenizer (others are never allowed). Control tokens, and
- * those that are not shown, are never allowed, but for the tokens that end a sequence, where the grammar may end.
+ * those that are not shown, are allowed only where a structure names them; the tokens that end a sequence, where the
+ * grammar may end. The tokenizer is borrowed.
  */
 int grammar_vocabulary_open(const struct tokenizer *tokenizer, uint32_t n_logits, struct grammar_vocabulary **out,
                             struct error *err);
@@ -38,6 +39,7 @@ enum grammar_kind {
     GRAMMAR_CHOICE,      /* a JSON array of strings: the answer is one of them */
     GRAMMAR_JSON_SCHEMA, /* draft 2020-12; host/text/grammar/README.md lists the keywords */
     GRAMMAR_JSON_OBJECT, /* any JSON object; the text is not looked at */
+    GRAMMAR_STRUCTURE,   /* other notations with texts and control tokens around them: structure.h */
 };
 
 struct grammar; /* opaque, counted */

@@ -329,10 +329,10 @@ static uint32_t choice(struct regex *r)
     return node;
 }
 
-static uint32_t read_pattern(struct tree *tree, const char *pattern, size_t length, bool in_json)
+static uint32_t read_pattern(struct tree *tree, const char *pattern, size_t length, bool in_json, bool search)
 {
     struct regex r = {
-        .tree = tree, .text = (const uint8_t *)pattern, .length = length, .in_json = in_json, .search = in_json};
+        .tree = tree, .text = (const uint8_t *)pattern, .length = length, .in_json = in_json, .search = search};
     uint32_t node = choice(&r);
     if (tree_failed(tree)) return 0;
     return r.at == length ? node : refuse(&r, ERROR_BAD_ARGUMENT, ") without (");
@@ -340,12 +340,12 @@ static uint32_t read_pattern(struct tree *tree, const char *pattern, size_t leng
 
 uint32_t regex_tree(struct tree *tree, const char *pattern, size_t length)
 {
-    return read_pattern(tree, pattern, length, false);
+    return read_pattern(tree, pattern, length, false, false);
 }
 
-uint32_t regex_tree_in_json(struct tree *tree, const char *pattern, size_t length)
+uint32_t regex_tree_found(struct tree *tree, const char *pattern, size_t length, bool in_json)
 {
-    return read_pattern(tree, pattern, length, true);
+    return read_pattern(tree, pattern, length, in_json, true);
 }
 
 void regex_read(struct tree *tree, const char *text, size_t length)

@@ -12,7 +12,7 @@
 /* The node of a pattern that is the whole text. */
 uint32_t regex_tree(struct tree *tree, const char *pattern, size_t length);
 
-/* The node of JSON strings' insides (as they are written) in which the pattern is found somewhere, as schemas mean it. */
-uint32_t regex_tree_in_json(struct tree *tree, const char *pattern, size_t length);
+/* The node of texts in which the pattern is found somewhere, as schemas mean it; in_json: as JSON strings write them. */
+uint32_t regex_tree_found(struct tree *tree, const char *pattern, size_t length, bool in_json);
 
 #endif

@@ -411,6 +411,28 @@ uint32_t schema_below(struct schema *s, const json_t *schema, const char *keywor
     return node;
 }
 
+void schema_begin(struct schema *s, struct tree *tree, const json_t *root)
+{
+    *s = (struct schema){.tree = tree,
+                         .root = root,
+                         .rules = json_object(),
+                         .kept = json_array(),
+                         .path = "#",
+                         .character = SCHEMA_NO_RULE,
+                         .string = SCHEMA_NO_RULE,
+                         .value = SCHEMA_NO_RULE,
+                         .object = SCHEMA_NO_RULE,
+                         .array = SCHEMA_NO_RULE,
+                         .pair = SCHEMA_NO_RULE};
+    if (!s->rules || !s->kept) tree_fail(tree, ERROR_NO_MEMORY, "no memory for a schema");
+}
+
+void schema_end(struct schema *s)
+{
+    json_decref(s->rules);
+    json_decref(s->kept);
+}
+
 void schema_read(struct tree *tree, const char *text, size_t length)
 {
     json_error_t problem;
@@ -421,22 +443,11 @@ void schema_read(struct tree *tree, const char *text, size_t length)
         json_decref(root);
         return;
     }
-    struct schema s = {.tree = tree,
-                       .root = root,
-                       .rules = json_object(),
-                       .kept = json_array(),
-                       .path = "#",
-                       .character = SCHEMA_NO_RULE,
-                       .string = SCHEMA_NO_RULE,
-                       .value = SCHEMA_NO_RULE,
-                       .object = SCHEMA_NO_RULE,
-                       .array = SCHEMA_NO_RULE,
-                       .pair = SCHEMA_NO_RULE};
-    uint32_t rule = tree_rule(tree, "the schema", 10);
-    uint32_t node = s.rules && s.kept ? schema_node(&s, root) : tree_fail(tree, ERROR_NO_MEMORY, "no memory");
+    struct schema s;
+    schema_begin(&s, tree, root);
+    uint32_t rule = tree_rule(tree, "the schema", 10), node = schema_node(&s, root);
     if (!tree_failed(tree)) tree->rules[rule].root = node;
     tree->root = rule;
-    json_decref(s.rules);
-    json_decref(s.kept);
+    schema_end(&s);
     json_decref(root);
 }

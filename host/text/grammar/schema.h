@@ -22,11 +22,16 @@ struct schema {
     json_t *kept;  /* schemas made on the way, until the end */
     char path[SCHEMA_PATH];
     unsigned depth;
+    bool raw;                                               /* strings are made as they are, not as JSON writes them */
     uint32_t work;                                          /* steps of combining schemas */
     uint32_t character, string, value, object, array, pair; /* rules, made when first needed */
 };
 
 /* ---- schema.c ---- */
+
+/* Of the whole schema, which is borrowed until schema_end. Errors stick to the tree. */
+void schema_begin(struct schema *s, struct tree *tree, const json_t *root);
+void schema_end(struct schema *s);
 
 /* A call of the schema's rule; it is made if the schema is new. */
 uint32_t schema_node(struct schema *s, const json_t *schema);
@@ -52,7 +57,7 @@ bool schema_fits(struct schema *s, const json_t *flat, const json_t *value);    
 
 uint32_t schema_string(struct schema *s, const json_t *flat);
 uint32_t schema_string_body(struct schema *s, const json_t *flat); /* without the quotes and without calls */
-uint32_t schema_pattern(struct schema *s, const char *pattern);    /* texts in which it is found, as JSON writes them */
+uint32_t schema_pattern(struct schema *s, const char *pattern); /* texts in which it is found, written as s->raw says */
 uint32_t schema_number(struct schema *s, const json_t *flat, bool integer);
 uint32_t schema_object(struct schema *s, const json_t *flat);
 uint32_t schema_array(struct schema *s, const json_t *flat);

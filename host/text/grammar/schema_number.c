@@ -18,6 +18,7 @@
 struct decimal {
     char whole[24], fraction[24];
     bool negative, strict, given;
+    bool beyond; /* it is further than any number that is written without an exponent */
     double value;
 };
 
@@ -196,6 +197,7 @@ static bool read_bound(struct schema *s, const json_t *flat, bool low, struct de
     }
     if ((value > 0) != low) { /* it is outside of what is written anyway */
         out->given = false;
+        out->beyond = true;
         return true;
     }
     schema_refuse(s, ERROR_UNSUPPORTED, "a bound of more than %u digits is not supported", MOST_DIGITS);
@@ -260,7 +262,8 @@ uint32_t schema_number(struct schema *s, const json_t *flat, bool integer)
     struct tree *t = s->tree;
     if (!read_multiple(s, flat, &shape) || !read_bound(s, flat, true, &low) || !read_bound(s, flat, false, &high))
         return 0;
-    if (!low.given && !high.given && shape.multiple == 1) return schema_any_number(s, integer);
+    if (!low.given && !high.given && !low.beyond && !high.beyond && shape.multiple == 1)
+        return schema_any_number(s, integer);
     shape.n_fraction = fraction_digits(&low, &high);
     uint32_t node = tree_choice(t);
     if (!high.given || high.value > 0 || (high.value >= 0 && !high.strict)) {

@@ -38,7 +38,7 @@ static uint32_t format_node(struct schema *s, const json_t *format)
     const char *name = json_string_value(format);
     for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++)
         if (name && strcmp(formats[i].name, name) == 0)
-            return regex_tree_in_json(s->tree, formats[i].pattern, strlen(formats[i].pattern));
+            return regex_tree_found(s->tree, formats[i].pattern, strlen(formats[i].pattern), !s->raw);
     return schema_refuse(s, ERROR_UNSUPPORTED,
                          "format '%.40s' is not supported: date, time, date-time, duration, email, hostname, ipv4, "
                          "ipv6, uri, uuid and json-pointer are",
@@ -47,7 +47,7 @@ static uint32_t format_node(struct schema *s, const json_t *format)
 
 uint32_t schema_pattern(struct schema *s, const char *pattern)
 {
-    uint32_t node = tree_failed(s->tree) ? 0 : regex_tree_in_json(s->tree, pattern, strlen(pattern));
+    uint32_t node = tree_failed(s->tree) ? 0 : regex_tree_found(s->tree, pattern, strlen(pattern), !s->raw);
     if (node == 0) error_prefix(&s->tree->err, "schema, %s", s->path);
     return node;
 }
@@ -57,7 +57,7 @@ static uint32_t plain_characters(struct schema *s, uint32_t min, uint32_t max)
 {
     struct char_class any = {.ranges = {{0, 0x10FFFF}}, .n = 1};
     class_normalize(&any);
-    return tree_repeat(s->tree, class_node(s->tree, &any, true), min, max);
+    return tree_repeat(s->tree, class_node(s->tree, &any, !s->raw), min, max);
 }
 
 /* The patterns and formats of a flat schema, all at once; 0 if there are none. */

@@ -3,6 +3,8 @@
 #include "host/text/grammar/compiled.h"
 #include "host/text/grammar/schema.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Nothing, one space, or a line and its indentation: enough for every usual layout, and not without end. */
@@ -181,6 +183,12 @@ uint32_t schema_literal(struct schema *s, const json_t *value)
     if (!text) return tree_fail(s->tree, ERROR_NO_MEMORY, "no memory for a schema");
     uint32_t node = tree_word(s->tree, text);
     free(text);
+    const double number = json_is_real(value) ? json_real_value(value) : 0.5;
+    if (number >= -1e15 && number <= 1e15 && number >= floor(number) && number <= floor(number)) {
+        char whole[32];
+        snprintf(whole, sizeof whole, "%.0f", number);
+        node = tree_or(s->tree, node, tree_word(s->tree, whole)); /* 2.0 is 2 */
+    }
     return node;
 }
 

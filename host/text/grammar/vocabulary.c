@@ -43,11 +43,27 @@ static struct grammar_vocabulary *vocabulary_new(uint32_t n)
     return NULL;
 }
 
-/* A token with these bytes, unless they are too long. */
-static void put_token(struct grammar_vocabulary *v, uint32_t token, uint32_t end)
+/* A token with these bytes, unless they are too long, or no text has them. */
+static void put_token(struct grammar_vocabulary *v, uint32_t token, const char *bytes, size_t end)
 {
-    if (end - v->offset[token] > TRIE_MOST_DEPTH) end = v->offset[token];
-    v->offset[token + 1] = end;
+    const size_t begin = v->offset[token];
+    const bool no_text = memchr(bytes + begin, MARKER_LEAD, end - begin) != NULL;
+    v->offset[token + 1] = (uint32_t)(no_text || end - begin > TRIE_MOST_DEPTH ? begin : end);
+}
+
+void grammar_marker(uint32_t token, uint8_t bytes[MARKER_BYTES])
+{
+    bytes[0] = MARKER_LEAD;
+    for (unsigned i = 1; i < MARKER_BYTES; i++) bytes[i] = (uint8_t)(token >> (8 * (MARKER_BYTES - 1 - i)));
+}
+
+static int put_marker(struct grammar_vocabulary *v, uint32_t token, struct text *text, struct error *err)
+{
+    uint8_t bytes[MARKER_BYTES];
+    grammar_marker(token, bytes);
+    int status = text_append(text, (const char *)bytes, MARKER_BYTES, err);
+    if (status == 0) v->offset[token + 1] = (uint32_t)text->length;
+    return status;
 }
 
 /* Whether a token may be a part of an answer in some structure. */
@@ -63,13 +79,19 @@ static int read_tokens(struct grammar_vocabulary *v, const struct tokenizer *tok
 {
     uint32_t n = tokenizer_n_tokens(tokenizer);
     for (uint32_t token = 0; token < v->n_tokens; token++) {
-        if (token < n && tokenizer_is_end(tokenizer, token)) v->ends[v->n_ends++] = token;
+        const bool is_end = token < n && tokenizer_is_end(tokenizer, token);
+        int status = 0;
+        if (is_end) v->ends[v->n_ends++] = token;
         if (token < n && is_text(tokenizer, token)) {
-            int status = tokenizer_token_bytes(tokenizer, token, text, err);
-            if (status < 0) return status;
+            status = tokenizer_token_bytes(tokenizer, token, text, err);
+            if (status == 0) put_token(v, token, text->bytes, text->length);
+        } else if (token < n && !is_end && tokenizer_is_name(tokenizer, token)) {
+            status = put_marker(v, token, text, err);
+        } else {
+            put_token(v, token, text->bytes, text->length);
         }
+        if (status < 0) return status;
         if (text->length > UINT32_MAX) return error_set(err, ERROR_TOO_LARGE, "the vocabulary is too large");
-        put_token(v, token, (uint32_t)text->length);
         text->length = v->offset[token + 1];
     }
     return 0;
@@ -82,6 +104,7 @@ int grammar_vocabulary_open(const struct tokenizer *tokenizer, uint32_t n_logits
     struct text text = {0};
     *out = NULL;
     if (!v) return error_set(err, ERROR_NO_MEMORY, "no memory for the vocabulary of grammars");
+    v->tokenizer = tokenizer;
     v->drops_first_space = tokenizer_drops_space(tokenizer);
     int status = text_append(&text, "", 0, err);
     if (status == 0) status = read_tokens(v, tokenizer, &text, err);
@@ -95,6 +118,19 @@ int grammar_vocabulary_open(const struct tokenizer *tokenizer, uint32_t n_logits
     return 0;
 }
 
+bool grammar_find_marker(const struct grammar_vocabulary *v, const char *text, size_t length, size_t from,
+                         struct control_name *out)
+{
+    if (!v->tokenizer) return false;
+    while (tokenizer_find_control(v->tokenizer, text, length, from, out)) {
+        uint32_t n = 0;
+        const uint8_t *bytes = out->id < v->n_tokens ? grammar_token(v, out->id, &n) : NULL;
+        if (n == MARKER_BYTES && bytes[0] == MARKER_LEAD) return true;
+        from = out->start + 1;
+    }
+    return false;
+}
+
 int grammar_vocabulary_make(const struct gguf_string *texts, uint32_t n, uint32_t end, struct grammar_vocabulary **out,
                             struct error *err)
 {
@@ -104,7 +140,7 @@ int grammar_vocabulary_make(const struct gguf_string *texts, uint32_t n, uint32_
     int status = v ? text_append(&text, "", 0, err) : ERROR_NO_MEMORY;
     for (uint32_t token = 0; token < n && status == 0; token++) {
         if (token != end) status = text_append(&text, texts[token].bytes, texts[token].length, err);
-        if (status == 0) put_token(v, token, (uint32_t)text.length);
+        if (status == 0) put_token(v, token, text.bytes, text.length);
         if (status == 0) text.length = v->offset[token + 1];
     }
     if (v) v->bytes = (uint8_t *)text.bytes;

@@ -199,6 +199,54 @@ static void test_run_speculates(void **state)
     assert_says("model-q4_0 cannot draft for sluice-demo: their vocabularies differ at token");
 }
 
+/* Each sampler's option is taken, and in the order that --samplers says; a wrong list is refused by what is wrong in it. */
+static void test_run_samplers(void **state)
+{
+    static const char *const wrong[][3] = {{"--samplers", "top_k;best", "'best' is no stage"},
+                                           {"--samplers", "xtc;xtc", "'xtc' is there twice"},
+                                           {"--samplers", "", "the list is empty"},
+                                           {"--logit-bias", "5", "'5' is not TOKEN+X"},
+                                           {"--logit-bias", "5+101", "'5+101' is not TOKEN+X"},
+                                           {"--mirostat", "1", "--mirostat 1 is not supported"},
+                                           {"--dry-base", "0.5", "--dry-base 0.5"}};
+    const char *const question[] = {"-p", "How do I list the cards?", "--seed", "3"};
+    (void)state;
+#define QUESTION question[0], question[1], question[2], question[3]
+    assert_int_equal(call(&command_run, "", QUESTION, NULL), EXIT_DONE);
+    struct text greedy = out;
+    out = (struct text){0};
+    /* With everything but the best token left out, heat changes nothing, wherever it stands. */
+    assert_int_equal(call(&command_run, "", QUESTION, "--temperature", "2", "--top-k", "1", "--samplers",
+                          "top_k;typ_p;temperature", "--typical", "0.9", NULL),
+                     EXIT_DONE);
+    assert_string_equal(out.bytes, greedy.bytes);
+    assert_int_equal(call(&command_run, "", QUESTION, "--temperature", "2", "--top-nsigma", "0.001",
+                          "--xtc-probability", "0.5", "--repeat-penalty", "1.1", "--dry-multiplier", "0.8",
+                          "--dry-sequence-breaker", "x", "--mirostat", "2", "--mirostat-ent", "4", "--logit-bias",
+                          "7-100,8+1.5", NULL),
+                     EXIT_DONE);
+    struct text hot = out;
+    out = (struct text){0};
+    assert_int_equal(call(&command_run, "", QUESTION, "--temperature", "2", "--top-nsigma", "0.001",
+                          "--xtc-probability", "0.5", "--repeat-penalty", "1.1", "--dry-multiplier", "0.8",
+                          "--dry-sequence-breaker", "x", "--mirostat", "2", "--mirostat-ent", "4", "--logit-bias",
+                          "7-100,8+1.5", NULL),
+                     EXIT_DONE);
+    assert_string_equal(out.bytes, hot.bytes);
+    /* A stage that the list leaves out does not run. */
+    assert_int_equal(call(&command_run, "", QUESTION, "--temperature", "2", "--samplers", "temperature;top_k",
+                          "--top-k", "1", "--repeat-penalty", "5", NULL),
+                     EXIT_DONE);
+    assert_string_equal(out.bytes, greedy.bytes);
+#undef QUESTION
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        assert_int_equal(call(&command_run, "", "-p", "hi", wrong[i][0], wrong[i][1], NULL), EXIT_USAGE);
+        assert_says(wrong[i][2]);
+    }
+    text_free(&greedy);
+    text_free(&hot);
+}
+
 static void assert_bench_line(json_t *line, const char *name, json_int_t tokens, json_int_t steps)
 {
     static const char *const unknown[] = {"card_profile", "tokens_per_s_virtual", "j_per_token", "bandwidth_fraction"};
@@ -271,6 +319,7 @@ int main(void)
         cmocka_unit_test(test_every_command_refuses_the_same_page_formats),
         cmocka_unit_test(test_logits_refuses),
         cmocka_unit_test(test_run),
+        cmocka_unit_test(test_run_samplers),
         cmocka_unit_test(test_run_samples_by_seed),
         cmocka_unit_test(test_run_speculates),
         cmocka_unit_test(test_bench),

@@ -31,6 +31,12 @@ void engine_cancel(struct engine *engine, uint64_t id)
     cancelled_id = id;
 }
 
+uint32_t engine_n_vocab(const struct engine *engine)
+{
+    (void)engine;
+    return 4;
+}
+
 /* The detokenizer: a token is one byte; a byte of 0xff waits and becomes U+FFFD at the end, 0xfe fails. */
 void detokenizer_start(struct detokenizer *state, const struct tokenizer *tokenizer, bool show_control)
 {
@@ -131,6 +137,9 @@ static void assert_shown(const char *const *stops, size_t n_stops, const char *t
     assert_int_equal(result.stopped, stops_it);
     assert_int_equal(result.reason, stops_it ? FINISH_STOP : FINISH_LENGTH);
     assert_int_equal(result.n_ends, 1);
+    const char *stop = completion_stop_string(completion); /* what follows the text */
+    assert_int_equal(stop != NULL, stops_it);
+    if (stop) assert_memory_equal(tokens + strlen(expected), stop, strlen(stop));
     completion_close(completion);
 }
 

@@ -114,6 +114,8 @@ static const struct sample samples[] = {
      "{\"type\": \"number\", \"exclusiveMinimum\": 0.25, \"maximum\": 10}",
      {"0.26", "10", "9.999", "10.0", "0.3"},
      {"0.25", "0.250", "10.01", "0.2", "-1"}},
+    {SCHEMA, "{\"type\": \"number\", \"exclusiveMaximum\": 1e26}", {"1", "-999999999999999"}, {"9e30", "1e26", "1e2"}},
+    {SCHEMA, "{\"const\": -2.0}", {"-2", "-2.0"}, {"2", "-2.00"}},
     {SCHEMA, "{\"type\": \"number\", \"maximum\": -1.5}", {"-1.5", "-2", "-1.51", "-100"}, {"-1.4", "-1", "0", "2"}},
     {SCHEMA, "{\"type\": \"integer\", \"multipleOf\": 7, \"minimum\": 10}", {"14", "21", "700"}, {"7", "15", "0"}},
     {SCHEMA,

@@ -12,9 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct answer_identity chat = {
-    .kind = REQUEST_CHAT, .id = "chatcmpl-1", .created = 1700000000, .model = "a \"model\"", .with_usage = true};
-static const struct answer_identity text = {.kind = REQUEST_COMPLETION, .id = "cmpl-1", .created = 5, .model = "m"};
+static const struct answer_identity chat = {.kind = REQUEST_CHAT,
+                                            .format = &answer_chats,
+                                            .id = "chatcmpl-1",
+                                            .created = 1700000000,
+                                            .model = "a \"model\"",
+                                            .with_usage = true};
+static const struct answer_identity text = {
+    .kind = REQUEST_COMPLETION, .format = &answer_completions, .id = "cmpl-1", .created = 5, .model = "m"};
 
 static json_t *parse(const char *bytes, size_t length)
 {
@@ -96,8 +101,8 @@ static void whole_chat(void **state)
     const struct answer_choice choices[] = {{.text = "one\n", .length = 4, .finish_reason = "stop"},
                                             {.finish_reason = "length"}};
     struct json_out out = {0};
-    answer_whole(&chat, choices, 2,
-                 &(struct answer_usage){.prompt_tokens = 3, .completion_tokens = 4, .cached_tokens = 2}, &out);
+    chat.format->whole(&chat, choices, 2,
+                       &(struct answer_usage){.prompt_tokens = 3, .completion_tokens = 4, .cached_tokens = 2}, &out);
     json_t *answer = parse(out.bytes, out.length);
     assert_string_equal(get_text(answer, "object"), "chat.completion");
     assert_string_equal(get_text(answer, "id"), "chatcmpl-1");
@@ -123,8 +128,8 @@ static void whole_completion(void **state)
 {
     (void)state;
     struct json_out out = {0};
-    answer_whole(&text, &(struct answer_choice){.text = "abc", .length = 3, .finish_reason = "length"}, 1,
-                 &(struct answer_usage){.prompt_tokens = 1, .completion_tokens = 1}, &out);
+    text.format->whole(&text, &(struct answer_choice){.text = "abc", .length = 3, .finish_reason = "length"}, 1,
+                       &(struct answer_usage){.prompt_tokens = 1, .completion_tokens = 1}, &out);
     json_t *answer = parse(out.bytes, out.length);
     assert_string_equal(get_text(answer, "object"), "text_completion");
     assert_string_equal(get_text(choice_of(answer), "text"), "abc");
@@ -137,31 +142,32 @@ static void chat_events(void **state)
 {
     (void)state;
     struct json_out out = {0};
-    answer_event_role(&chat, 2, &out);
+    chat.format->start(&chat, 2, &out);
     json_t *event = one_event(&out);
     assert_string_equal(get_text(event, "object"), "chat.completion.chunk");
     assert_string_equal(get_text(json_object_get(choice_of(event), "delta"), "role"), "assistant");
     assert_int_equal(json_integer_value(json_object_get(choice_of(event), "index")), 2);
     assert_true(json_is_null(json_object_get(event, "usage")));
     json_decref(event);
-    answer_event_text(&chat, 0, "a\nb", 3, NULL, &out);
+    chat.format->text(&chat, 0, "a\nb", 3, NULL, &out);
     event = one_event(&out);
     assert_string_equal(get_text(json_object_get(choice_of(event), "delta"), "content"), "a\nb");
     assert_true(json_is_null(json_object_get(choice_of(event), "finish_reason")));
     json_decref(event);
-    answer_event_finish(&chat, 0, "stop", &out);
+    chat.format->finish(&chat, 0, "stop", &out);
     event = one_event(&out);
     assert_string_equal(get_text(choice_of(event), "finish_reason"), "stop");
     assert_int_equal(json_object_size(json_object_get(choice_of(event), "delta")), 0);
     json_decref(event);
-    answer_event_usage(&chat, &(struct answer_usage){.prompt_tokens = 1, .completion_tokens = 2}, &out);
+    chat.format->end(&chat, &(struct answer_usage){.prompt_tokens = 1, .completion_tokens = 2}, &out);
+    static const char done[] = "data: [DONE]\n\n";
+    assert_true(out.length > sizeof done - 1);
+    out.length -= sizeof done - 1;
+    assert_memory_equal(out.bytes + out.length, done, sizeof done - 1);
     event = one_event(&out);
     assert_int_equal(json_array_size(json_object_get(event, "choices")), 0);
     assert_int_equal(json_integer_value(json_object_get(json_object_get(event, "usage"), "completion_tokens")), 2);
     json_decref(event);
-    answer_event_done(&out);
-    assert_int_equal(out.length, 14);
-    assert_memory_equal(out.bytes, "data: [DONE]\n\n", 14);
     json_out_free(&out);
 }
 
@@ -169,14 +175,14 @@ static void completion_events(void **state)
 {
     (void)state;
     struct json_out out = {0};
-    answer_event_role(&text, 0, &out);
+    text.format->start(&text, 0, &out);
     assert_int_equal(out.length, 0);
-    answer_event_text(&text, 0, "x", 1, NULL, &out);
+    text.format->text(&text, 0, "x", 1, NULL, &out);
     json_t *event = one_event(&out);
     assert_string_equal(get_text(choice_of(event), "text"), "x");
     assert_null(json_object_get(event, "usage"));
     json_decref(event);
-    answer_event_finish(&text, 0, "length", &out);
+    text.format->finish(&text, 0, "length", &out);
     event = one_event(&out);
     assert_string_equal(get_text(choice_of(event), "text"), "");
     assert_string_equal(get_text(choice_of(event), "finish_reason"), "length");
@@ -190,7 +196,7 @@ static void errors(void **state)
     struct api_error error;
     struct json_out out = {0};
     assert_int_equal(api_error_set(&error, 400, "bad", "n", "wrong \"%s\"", "x\xff"), -1);
-    answer_event_error(&error, &out);
+    chat.format->error(&chat, &error, &out);
     json_t *event = one_event(&out);
     json_t *object = json_object_get(event, "error");
     assert_string_equal(get_text(object, "message"), "wrong \"x\xef\xbf\xbd\"");

@@ -48,6 +48,12 @@ void completion_cancel(struct completion *completion)
     completion->cancelled = true;
 }
 
+const char *completion_stop_string(const struct completion *completion)
+{
+    (void)completion;
+    return NULL;
+}
+
 void completion_close(struct completion *completion)
 {
     if (completion) engine.n_closed++;

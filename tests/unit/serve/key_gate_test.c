@@ -71,11 +71,11 @@ static void what_is_written_is_read(void **state)
     char first[KEY_SECRET_BYTES], second[KEY_SECRET_BYTES];
     uint8_t hash[KEY_HASH_BYTES];
     struct error err;
-    assert_int_equal(key_file_add(&keys, "billing", 4, 600, first, &err), 0);
-    assert_int_equal(key_file_add(&keys, "chat-2.0_x", 0, 0, second, &err), 0);
+    assert_int_equal(key_file_add(&keys, "billing", 4, 600, KEY_USUAL_PRIORITY, first, &err), 0);
+    assert_int_equal(key_file_add(&keys, "chat-2.0_x", 0, 0, KEY_USUAL_PRIORITY, second, &err), 0);
     assert_int_equal(strlen(first), 50);
     assert_string_not_equal(first, second);
-    assert_int_equal(key_file_add(&keys, "billing", 0, 0, second, &err), ERROR_BAD_ARGUMENT);
+    assert_int_equal(key_file_add(&keys, "billing", 0, 0, KEY_USUAL_PRIORITY, second, &err), ERROR_BAD_ARGUMENT);
     assert_non_null(strstr(err.text, "billing"));
     write_file(file, &keys);
     assert_int_equal(key_file_read(file->path, &again, &err), 0);
@@ -154,8 +154,8 @@ static void the_gate_counts(void **state)
     struct api_error error;
     struct error err;
     char twice[KEY_SECRET_BYTES], slow[KEY_SECRET_BYTES];
-    assert_int_equal(key_file_add(&keys, "twice", 2, 0, twice, &err), 0);
-    assert_int_equal(key_file_add(&keys, "slow", 0, 3, slow, &err), 0);
+    assert_int_equal(key_file_add(&keys, "twice", 2, 0, KEY_USUAL_PRIORITY, twice, &err), 0);
+    assert_int_equal(key_file_add(&keys, "slow", 0, 3, KEY_USUAL_PRIORITY, slow, &err), 0);
     write_file(file, &keys);
     key_file_free(&keys);
     assert_int_equal(key_gate_open(file->path, take_notice, file, &gate, &err), 0);

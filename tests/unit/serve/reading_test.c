@@ -16,7 +16,8 @@ static const char template[] = "<think></think><tool_call>";
 static const char text[] =
     "<think>Hm.</think>\n\nI look.\n<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": \"\xc3\xa5\"}}</tool_call>"
     "<tool_call>{\"name\": \"f\", \"arguments\": {}}</tool_call>";
-static const struct answer_identity identity = {.kind = REQUEST_CHAT, .id = "chatcmpl-1", .model = "m"};
+static const struct answer_identity identity = {
+    .kind = REQUEST_CHAT, .format = &answer_chats, .id = "chatcmpl-1", .model = "m"};
 
 static struct reading *open_reading(const char *tools)
 {
@@ -42,7 +43,7 @@ static json_t *message_of(struct reading *reading)
     struct answer_choice choice = {.finish_reason = "stop"};
     struct json_out out = {0};
     reading_message(reading, &choice);
-    answer_whole(&identity, &choice, 1, &(struct answer_usage){0}, &out);
+    answer_chats.whole(&identity, &choice, 1, &(struct answer_usage){0}, &out);
     assert_false(out.failed);
     json_t *answer = json_loadb(out.bytes, out.length, 0, NULL);
     assert_non_null(answer);

@@ -153,8 +153,7 @@ static void unsupported_is_not_ignored(void **state)
     refuses(REQUEST_CHAT, CHAT_WITH(",\"tools\":[{}]"), "tools[0].function");
     refuses(REQUEST_CHAT, CHAT_WITH(",\"tools\":[{\"type\":\"custom\"}]"), "tools[0].type");
     refuses(REQUEST_CHAT, CHAT_WITH(",\"tools\":[{\"function\":{}}]"), "tools[0].function.name");
-    refuses(REQUEST_CHAT, CHAT_WITH(",\"tools\":[{\"function\":{\"name\":\"f\",\"strict\":true}}]"),
-            "tools[0].function.strict");
+    refuses(REQUEST_CHAT, CHAT_WITH(",\"tools\":[{\"function\":{\"name\":\"f\",\"strict\":1}}]"), "strict");
     refuses(REQUEST_CHAT, CHAT_WITH(",\"tools\":[{\"function\":{\"name\":\"f\",\"parameters\":1}}]"),
             "tools[0].function.parameters");
     refuses(REQUEST_CHAT, CHAT_WITH(",\"tool_choice\":\"required\""), "tool_choice");
@@ -177,8 +176,10 @@ static void unsupported_is_not_ignored(void **state)
     refuses(REQUEST_CHAT, CHAT_WITH(",\"logit_bias\":{\"one\":5}"), "logit_bias");
     refuses(REQUEST_CHAT, CHAT_WITH(",\"presence_penalty\":2.5"), "presence_penalty");
     refuses(REQUEST_COMPLETION, PROMPT_WITH(",\"frequency_penalty\":-3"), "frequency_penalty");
-    refuses(REQUEST_COMPLETION, PROMPT_WITH(",\"logprobs\":0"), "logprobs");
-    refuses(REQUEST_COMPLETION, PROMPT_WITH(",\"echo\":true"), "echo");
+    refuses(REQUEST_COMPLETION, PROMPT_WITH(",\"logprobs\":21"), "logprobs");
+    refuses(REQUEST_COMPLETION, PROMPT_WITH(",\"logprobs\":true"), "logprobs");
+    refuses(REQUEST_COMPLETION, PROMPT_WITH(",\"echo\":1"), "echo");
+    refuses(REQUEST_COMPLETION, PROMPT_WITH(",\"max_tokens\":0"), "max_tokens");
     refuses(REQUEST_COMPLETION, PROMPT_WITH(",\"suffix\":\"x\""), "suffix");
     refuses(REQUEST_COMPLETION, PROMPT_WITH(",\"best_of\":2"), "best_of");
     struct completion_request r;
@@ -246,6 +247,14 @@ static void tools(void **state)
                            &error),
                      0);
     assert_true(!r.tools && !json_object_get(r.template_variables, "tools"));
+    completion_request_free(&r);
+    assert_int_equal(parse(REQUEST_CHAT,
+                           CHAT_WITH(",\"tools\":[{\"function\":{\"name\":\"f\",\"strict\":true}}],"
+                                     "\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"f\"}}"),
+                           &r, &error),
+                     0);
+    assert_int_equal(r.tool_choice, TOOL_CHOICE_NAMED);
+    assert_string_equal(r.tool_name, "f");
     completion_request_free(&r);
 }
 

@@ -115,6 +115,13 @@ static const char nemotron[] = "<think></think><TOOLCALL>";
 static const char functionary[] = "<function=x>{}</function>";
 static const char solar[] = "<|tool_calls|><|tool_call:begin|>";
 
+static const char hunyuan[] = "'</think{}>'.format(x) '<tool_call{}>' '<arg_key{}>' ':opensource'";
+static const char minimax[] = "</think> <minimax:tool_call><invoke name=\"\"><parameter name=\"\">";
+static const char apertus[] = "<|inner_prefix|><|inner_suffix|><|tools_prefix|>";
+static const char gemma[] = "<|channel>thought <channel|> <|tool_call>call:";
+static const char lfm2[] = "List of tools: <|tool_list_start|>";
+static const char phi4[] = "<|tool|>{{ tools }}<|/tool|>";
+
 #define HERMES(json) "<tool_call>\n" json "\n</tool_call>"
 #define WEATHER "{\"name\": \"weather\", \"arguments\": {\"city\": \"Oslo\"}}"
 #define R1(name, json)                                                                                                 \
@@ -214,6 +221,45 @@ static const struct sample samples[] = {
     {harmony, "to be or not", "C:to be or not"},
     {harmony, "<|channel|>commentary to=functions.add<|message|>nothing<|call|>",
      "@add!C:<|channel|>commentary to=functions.add<|message|>nothing"},
+    {hunyuan,
+     "<think:opensource>hm</"
+     "think:opensource>\n<tool_calls:opensource>\n<tool_call:opensource>weather<tool_sep:opensource>\n"
+     "<arg_key:opensource>city</arg_key:opensource>\n<arg_value:opensource>Oslo</arg_value:opensource>\n"
+     "</tool_call:opensource>\n<tool_call:opensource>add<tool_sep:opensource>\n</tool_call:opensource>\n"
+     "</tool_calls:opensource>",
+     "R:hm@weather {\"city\": \"Oslo\"}.@add {}."},
+    {minimax,
+     "<think>x</think>\n<minimax:tool_call>\n<invoke name=\"weather\">\n<parameter name=\"city\">New York</parameter>\n"
+     "<parameter name=\"days\">3</parameter>\n</invoke>\n<invoke name=\"add\">\n</invoke>\n</minimax:tool_call>",
+     "R:x@weather {\"city\": \"New York\", \"days\": 3}.@add {}."},
+    {apertus,
+     "<|inner_prefix|>hm<|inner_suffix|>Fine.<|tools_prefix|>[{\"weather\": {\"city\": \"Oslo\"}}, {\"add\": {}}]"
+     "<|tools_suffix|>",
+     "R:hmC:Fine.@weather {\"city\": \"Oslo\"}.@add {}."},
+    {apertus, "<|tools_prefix|>[{\"weather\": {\"city\": 1}, \"x\": {}}]",
+     "@weather {\"city\": 1}!C:<|tools_prefix|>[{\"weather\": {\"city\": 1}, \"x\": {}}]"},
+    {gemma,
+     "<|channel>thought\nhm<channel|>I look.<|tool_call>call:weather{city:<|\"|>Oslo \"x\" "
+     "{<|\"|>,days:3,more:{<|\"|>k<|\"|>:[1.5,"
+     "true,null]}}<tool_call|><|tool_call>call:add{}<tool_call|>",
+     "R:hmC:I look.@weather {\"city\": \"Oslo \\\"x\\\" {\", \"days\": 3, \"more\": {\"k\": [1.5, true, null]}}.@add "
+     "{}."},
+    {gemma, "<|tool_call>call:weather{city:}<tool_call|>", "C:<|tool_call>call:weather{city:}<tool_call|>"},
+    {gemma, "<|tool_call>call:weather{city:<|\"|>Os", "C:<|tool_call>call:weather{city:<|\"|>Os"},
+    {lfm2,
+     "<|tool_call_start|>[weather(city=\"Oslo (N)\", days=3), add(a=-1.5, b=[True, None, {'k': 'it\\'s \\u00e5\\n'}], "
+     "c=(1, 2))]"
+     "<|tool_call_end|>Done.",
+     "@weather {\"city\": \"Oslo (N)\", \"days\": 3}.@add {\"a\": -1.5, \"b\": [true, null, {\"k\": \"it's "
+     "\xc3\xa5\\n\"}], "
+     "\"c\": [1, 2]}.C:Done."},
+    {lfm2, "<|tool_call_start|>[{\"name\": \"add\", \"arguments\": {\"a\": 1}}]<|tool_call_end|>", "@add {\"a\": 1}."},
+    {lfm2, "<|tool_call_start|>[add()]<|tool_call_end|>", "@add {}."},
+    {lfm2, "<|tool_call_start|>[add(\"x\")]<|tool_call_end|>", "C:<|tool_call_start|>[add(\"x\")]<|tool_call_end|>"},
+    {lfm2, "<|tool_call_start|>[add(a=", "C:<|tool_call_start|>[add(a="},
+    {llama4, "<|python_start|>[weather(city='Oslo')]<|python_end|>", "@weather {\"city\": \"Oslo\"}."},
+    {phi4, "functools[{\"name\": \"weather\", \"arguments\": {\"city\": \"Oslo\"}}]", "@weather {\"city\": \"Oslo\"}."},
+    {phi4, "import functools\n", "C:import functools\n"},
     {nemotron, "<think>\nx\n</think>\n<TOOLCALL>[" WEATHER "]</TOOLCALL>", "R:x@weather {\"city\": \"Oslo\"}."},
     {functionary, "<function=weather>{\"city\": \"Oslo\"}</function>", "@weather {\"city\": \"Oslo\"}."},
     {solar, "<|tool_calls|><|tool_call:begin|>a1b2c3d4e5<|tool_call:name|>weather<|tool_call:args|>{}<|tool_call:end|>",
@@ -318,7 +364,13 @@ static void names(void **state)
                  {harmony, "harmony"},
                  {solar, "solar"},
                  {nemotron, "nemotron"},
-                 {functionary, "functionary"}};
+                 {functionary, "functionary"},
+                 {hunyuan, "hunyuan"},
+                 {minimax, "minimax"},
+                 {apertus, "apertus"},
+                 {gemma, "gemma4"},
+                 {lfm2, "lfm2"},
+                 {phi4, "phi4"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct reply_dialect dialect;
         const char *markers[REPLY_MAX_MARKERS];
