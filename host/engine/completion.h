@@ -23,8 +23,8 @@ struct completion_options {
     const char *const *dry_breakers;
     size_t n_dry_breakers;
     uint32_t n_top_logprobs;
-    bool prompt_logprobs;     /* those of the prompt's tokens come first, the first token's as NaN; with logprobs */
-    int32_t priority; /* as engine_request's, and client */
+    bool prompt_logprobs; /* those of the prompt's tokens come first, the first token's as NaN; with logprobs */
+    int32_t priority;     /* as engine_request's, and client */
     uint64_t client;
     const char *const *stops; /* copied; up to COMPLETION_MAX_STOPS, none empty */
     size_t n_stops;
