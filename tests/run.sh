@@ -84,8 +84,11 @@ export ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktra
 demo=host/model/demo/demo.gguf
 
 # Short and long forms of the same checks.
-damaged=60 templates=300 schemas=40 fuzz_seconds=15 every=4 rtl_operands=400000 xrt_cards= xrt_models="--completions 40"
-if [ $long = yes ]; then damaged=300 templates=10000 schemas=2000 fuzz_seconds=60 every=1 rtl_operands=50000000 xrt_cards=every xrt_models="--completions 1000 --every"; fi
+damaged=60 templates=300 schemas=40 fuzz_seconds=15 every=4 rtl_operands=400000 xrt_cards= xrt_models="--completions 40" bits_models=
+if [ $long = yes ]; then
+    damaged=300 templates=10000 schemas=2000 fuzz_seconds=60 every=1 rtl_operands=50000000 bits_models=--every
+    xrt_cards=every xrt_models="--completions 1000 --every"
+fi
 
 check lint $python tests/lint/lint.py
 check lint-refuses $python tests/lint/lint_test.py
@@ -97,7 +100,7 @@ check unit-tsan unit_tests tsan -R '^(engine|serve|card|sim)/|^model/(slc|upload
 check aarch64 bash tests/aarch64/run.sh
 check logits-ref $python tests/models/check_logits.py $sluice --card ref
 check logits-sim $python tests/models/check_logits.py $sluice --card sim
-check logits-opencl $python tests/models/same_bits.py $sluice --cards sim,opencl
+check logits-opencl $python tests/models/same_bits.py $sluice --cards sim,opencl $bits_models
 check opencl-races bash tests/opencl/races.sh build/release/tests/opencl_races
 check xrt-card bash tests/xrt/card_tests.sh build/release $xrt_cards
 check xrt-models $python tests/xrt/emulation_test.py $sluice $xrt_models

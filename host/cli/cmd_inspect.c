@@ -43,11 +43,12 @@ static struct gguf_string string_of(const struct gguf *file, const char *key)
 }
 
 /* Tries what the commands that compute do first: to open the model and its tokenizer. Nothing is loaded by that. */
-static bool can_run(const struct gguf *file, struct error *reason)
+static bool can_run(const struct gguf *file, size_t *n_left_out, struct error *reason)
 {
     struct model *model;
     struct tokenizer *tokenizer;
     if (model_open(gguf_path(file), &model, reason) < 0) return false;
+    *n_left_out = model_left_out(model);
     model_close(model);
     if (tokenizer_open(file, &tokenizer, reason) < 0) return false;
     tokenizer_close(tokenizer);
@@ -63,7 +64,7 @@ static struct inspection inspect_file(const struct gguf *file, bool all)
         .licence = string_of(file, "general.license"),
         .max_elements = all ? UINT64_MAX : SHOWN_ELEMENTS,
     };
-    inspection.runs = can_run(file, &inspection.reason);
+    inspection.runs = can_run(file, &inspection.n_left_out, &inspection.reason);
     for (size_t i = 0; i < gguf_n_tensors(file); i++) {
         const struct gguf_tensor *tensor = gguf_tensor_at(file, i);
         struct type_total *total = &inspection.type[tensor->type];

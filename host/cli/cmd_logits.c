@@ -11,9 +11,14 @@
 
 struct logits_options {
     struct session_options session;
-    const char *tokens, *out;
+    const char *tokens, *decoder_tokens, *out;
     uint32_t beside;
     bool cached;
+};
+
+/* What runs. source: what an encoder reads; empty: the model has none, or the decoder has its start token only. */
+struct prompt {
+    struct token_list tokens, source;
 };
 
 /* Where the main sequence's rows go: those of positions [from, to) to the stream, the others nowhere. */
@@ -27,14 +32,14 @@ struct rows {
 };
 
 /* "1,2,3" as numbers; they are held against the vocabulary by engine_submit. */
-static int parse_tokens(const char *text, struct token_list *list, struct error *err)
+static int parse_tokens(const char *option, const char *text, struct token_list *list, struct error *err)
 {
     for (const char *at = text;; at++) {
         char *end;
         errno = 0;
         unsigned long long id = *at >= '0' && *at <= '9' ? strtoull(at, &end, 10) : UINT64_MAX;
         if (id > UINT32_MAX || errno != 0 || (*end != ',' && *end != '\0'))
-            return error_set(err, ERROR_BAD_ARGUMENT, "--tokens: \"%.20s\" is not a list of token numbers like 1,2,3",
+            return error_set(err, ERROR_BAD_ARGUMENT, "%s: \"%.20s\" is not a list of token numbers like 1,2,3", option,
                              at);
         int status = token_list_push(list, (uint32_t)id, err);
         if (status < 0 || *end == '\0') return status;
@@ -86,14 +91,17 @@ static int submit_beside(struct engine *engine, uint32_t which, uint32_t n_vocab
 }
 
 /* Half of those beside stand before the main sequence in the step and half behind it. */
-static int run_once(const struct session *session, const struct logits_options *options,
-                    const struct token_list *tokens, enum engine_prefix prefix, struct rows *rows, struct error *err)
+static int run_once(const struct session *session, const struct logits_options *options, const struct prompt *prompt,
+                    enum engine_prefix prefix, struct rows *rows, struct error *err)
 {
+    const struct token_list *tokens = &prompt->tokens;
     uint64_t id;
     int status = 0;
     const struct engine_request request = {
         .prompt = tokens->ids,
         .n_prompt = tokens->count,
+        .source = prompt->source.count > 0 ? prompt->source.ids : NULL,
+        .n_source = prompt->source.count,
         .ignore_eos = true,
         .prefix = prefix,
         .sampling = {.top_p = 1},
@@ -120,22 +128,22 @@ static int run_once(const struct session *session, const struct logits_options *
  * prefix cache: the rows of the positions that it finds there are the first's, the others the second's.
  */
 static int run_sequences(const struct session *session, const struct logits_options *options,
-                         const struct token_list *tokens, struct rows *rows, struct error *err)
+                         const struct prompt *prompt, struct rows *rows, struct error *err)
 {
-    const uint32_t n = (uint32_t)tokens->count, n_cached = (n - 1) / CARD_PAGE_TOKENS * CARD_PAGE_TOKENS;
+    const uint32_t n = (uint32_t)prompt->tokens.count, n_cached = (n - 1) / CARD_PAGE_TOKENS * CARD_PAGE_TOKENS;
     rows->to = options->cached ? n_cached : n;
-    int status = run_once(session, options, tokens, PREFIX_COMPUTED, rows, err);
+    int status = run_once(session, options, prompt, PREFIX_COMPUTED, rows, err);
     if (status < 0 || !options->cached) return status;
     rows->from = n_cached;
     rows->to = n;
-    status = run_once(session, options, tokens, PREFIX_CACHED, rows, err);
+    status = run_once(session, options, prompt, PREFIX_CACHED, rows, err);
     if (status == 0 && rows->n_cached != n_cached)
         return error_set(err, ERROR_INTERNAL, "--cached: %u tokens came from the cache, not %u", rows->n_cached,
                          n_cached);
     return status;
 }
 
-static int write_logits(const struct logits_options *options, const struct token_list *tokens, struct error *err)
+static int write_logits(const struct logits_options *options, const struct prompt *prompt, struct error *err)
 {
     struct session session = {0};
     struct output_file out = {0};
@@ -151,7 +159,7 @@ static int write_logits(const struct logits_options *options, const struct token
     status = output_file_open(options->out, &out, err);
     if (status < 0) goto done;
     rows.stream = out.stream;
-    status = run_sequences(&session, options, tokens, &rows, err);
+    status = run_sequences(&session, options, prompt, &rows, err);
     if (status == 0 && rows.write_failed)
         status = error_set(err, ERROR_IO, "cannot write %s: %s", options->out, strerror(errno));
     if (status == 0) status = session_end_trace(&session, err);
@@ -168,6 +176,9 @@ static int run(const struct command *self, int argc, char **argv)
     struct logits_options o = {0};
     const struct option table[] = {
         {"tokens", 0, OPTION_TEXT, &o.tokens, "IDS", "the prompt as token numbers: 1,2,3", 0, 0},
+        {"decoder-tokens", 0, OPTION_TEXT, &o.decoder_tokens, "IDS",
+         "of a model with an encoder, which reads --tokens: what its decoder begins with (default: its start token)", 0,
+         0},
         {"out", 0, OPTION_TEXT, &o.out, "FILE", "where the rows go; - is stdout", 0, 0},
         {"beside", 0, OPTION_U32, &o.beside, "N", "run N other sequences in the same steps", 0, 1023},
         {"cached", 0, OPTION_FLAG, &o.cached, NULL, "run twice; the second time the prefix comes from the cache", 0, 0},
@@ -184,12 +195,16 @@ static int run(const struct command *self, int argc, char **argv)
     if (!o.session.max_sequences) o.session.max_sequences = (1 + o.beside) * (o.cached ? 2 : 1);
 
     struct error err = {0};
-    struct token_list tokens = {0};
-    if (parse_tokens(o.tokens, &tokens, &err) < 0)
+    struct prompt prompt = {0};
+    bool has_source = o.decoder_tokens != NULL;
+    status = parse_tokens("--tokens", o.tokens, has_source ? &prompt.source : &prompt.tokens, &err);
+    if (status == 0 && has_source) status = parse_tokens("--decoder-tokens", o.decoder_tokens, &prompt.tokens, &err);
+    if (status < 0)
         status = usage_error(self, "%s", err.text);
     else
-        status = write_logits(&o, &tokens, &err) < 0 ? failure("logits: %s", err.text) : EXIT_DONE;
-    token_list_free(&tokens);
+        status = write_logits(&o, &prompt, &err) < 0 ? failure("logits: %s", err.text) : EXIT_DONE;
+    token_list_free(&prompt.tokens);
+    token_list_free(&prompt.source);
     return status;
 }
 
@@ -197,7 +212,8 @@ const struct command command_logits = {
     .name = "logits",
     .synopsis = "[MODEL] --tokens 1,2,3 --out FILE",
     .summary = "Writes the logits of every position of a prompt.",
-    .details = "Little-endian float32, one row of the vocabulary for each token of the prompt. The rows are the same "
+    .details = "Little-endian float32, one row of the vocabulary for each token of the prompt, or of a decoder's. The "
+               "rows are the same "
                "bytes with any\n"
                "--chunk, --threads and --beside, and with --cached; FILE appears only when it is whole.",
     .run = run,

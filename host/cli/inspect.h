@@ -19,6 +19,7 @@ struct inspection {
     struct type_total type[GGUF_TENSOR_TYPE_END];
     bool runs;                /* this release can run it */
     struct error reason;      /* why not */
+    size_t n_left_out;        /* tensors of layers that predict further tokens */
     uint64_t max_elements;    /* of an array that are shown */
     char hash[FILE_HASH_HEX]; /* SHA-256; empty if it was not asked for */
 };

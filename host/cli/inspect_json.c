@@ -216,16 +216,16 @@ int inspect_print_json(const struct inspection *inspection, struct error *err)
     const char *path = gguf_path(file);
     const char *reason = inspection->reason.text;
     json_t *object = json_pack(
-        "{s:o, s:i, s:i, s:I, s:o, s:o, s:o, s:b, s:o, s:I, s:I, s:f, s:o, s:o, s:o, s:o, s:o}", "file",
+        "{s:o, s:i, s:i, s:I, s:o, s:o, s:o, s:b, s:o, s:I, s:I, s:I, s:f, s:o, s:o, s:o, s:o, s:o}", "file",
         json_text((struct gguf_string){.bytes = path, .length = strlen(path)}), "version", (int)gguf_version(file),
         "parts", (int)gguf_n_parts(file), "bytes", (json_int_t)gguf_file_bytes(file), "architecture",
         json_optional(inspection->architecture), "name", json_optional(inspection->name), "license",
         json_optional(inspection->licence), "runs", (int)inspection->runs, "reason",
         inspection->runs ? json_null() : json_text((struct gguf_string){.bytes = reason, .length = strlen(reason)}),
-        "weights", (json_int_t)inspection->n_elements, "weight_bytes", (json_int_t)inspection->n_bytes,
-        "bits_per_weight", inspection_bits(inspection), "hyperparameters", json_hyperparameters(inspection),
-        "tokenizer", json_tokenizer(file), "metadata", json_metadata(inspection), "tensors", json_tensors(file),
-        "types", json_types(inspection));
+        "left_out_tensors", (json_int_t)inspection->n_left_out, "weights", (json_int_t)inspection->n_elements,
+        "weight_bytes", (json_int_t)inspection->n_bytes, "bits_per_weight", inspection_bits(inspection),
+        "hyperparameters", json_hyperparameters(inspection), "tokenizer", json_tokenizer(file), "metadata",
+        json_metadata(inspection), "tensors", json_tensors(file), "types", json_types(inspection));
     if (!object) return error_set(err, ERROR_NO_MEMORY, "%s: out of memory for the JSON text", path);
     if (inspection->packed) json_object_set_new(object, "packed", json_packed(inspection->packed));
     if (inspection->hash[0]) json_object_set_new(object, "sha256", json_string(inspection->hash));

@@ -161,6 +161,9 @@ static void print_overview(const struct inspection *inspection)
     print_bytes(inspection->n_bytes);
     printf(", %.2f bits per weight\n", inspection_bits(inspection));
     print_support(inspection);
+    if (inspection->n_left_out > 0)
+        printf("%-16s%zu tensors of layers that predict further tokens (no multi-token prediction)\n", "left out",
+               inspection->n_left_out);
     if (inspection->hash[0] && !inspection->packed) printf("%-16s%s\n", "SHA-256", inspection->hash);
 }
 

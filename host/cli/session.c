@@ -93,6 +93,14 @@ static int load_drafts(const struct session_options *options, struct session *se
     return draft_load(&drafts, session->model, session->card, &session->drafts, err);
 }
 
+/* What a file has and nothing here uses. */
+static void print_left_out(const struct session *session)
+{
+    const size_t n = model_left_out(session->model);
+    if (n == 0) return;
+    fprintf(stderr, "%zu tensors of layers that predict further tokens are left out (no multi-token prediction)\n", n);
+}
+
 static void print_conversion(const struct session *session)
 {
     const struct model_conversion *conversion = loaded_model_conversion(session->loaded);
@@ -123,7 +131,10 @@ static void print_choice(const struct session_options *options, const struct ses
     char residency[EXPERTS_LINE_BYTES];
     if (experts_describe(session->loaded, residency)) fprintf(stderr, "%s\n", residency);
     if (session->drafts.source && !limits.speculates)
-        fprintf(stderr, "no drafts: the states of %s cannot take a wrong token back\n", model_name(session->model));
+        fprintf(stderr, "no drafts: %s %s\n", model_name(session->model),
+                model_get_config(session->model)->n_encoder_layers > 0
+                    ? "has an encoder"
+                    : "has states that cannot take a wrong token back");
 }
 
 int session_open(const struct session_options *options, bool need_tokenizer, bool quiet, struct session *session,
@@ -166,6 +177,7 @@ int session_open(const struct session_options *options, bool need_tokenizer, boo
     if (status < 0) goto failed;
     if (session->trace) trace_file_follow(session->trace, session->engine);
     if (!quiet) {
+        print_left_out(session);
         print_conversion(session);
         print_choice(options, session);
     }

@@ -44,6 +44,12 @@ struct demand {
     struct draft_needs draft; /* of the same card, by whoever makes drafts */
 };
 
+/* What an encoder reads at once, at most half of the context; 0: the model has none. */
+static uint32_t source_for(const struct model_config *config, uint32_t context)
+{
+    return config->n_encoder_layers > 0 ? least(CARD_MAX_TOKENS, (context + 1) / 2) : 0;
+}
+
 /* The step limits for sequences of context tokens over n_pages pages (0: enough for all of them at full length). */
 static struct step_limits limits_for(const struct demand *demand, uint32_t sequences, uint32_t context,
                                      uint64_t n_pages)
@@ -52,9 +58,11 @@ static struct step_limits limits_for(const struct demand *demand, uint32_t seque
     if (spare_rows > demand->chunk) spare_rows = demand->chunk;
     if (n_pages == 0) n_pages = sequences * pages_for(context);
     if (n_pages > UINT32_MAX) n_pages = UINT32_MAX;
+    const uint32_t decoding = least(CARD_MAX_TOKENS, demand->chunk + sequences),
+                   source = source_for(demand->config, context);
     const uint64_t in_tables = sequences * pages_for(context); /* a page may be in several: they share prefixes */
     return (struct step_limits){
-        .max_tokens = least(CARD_MAX_TOKENS, demand->chunk + sequences),
+        .max_tokens = decoding > source ? decoding : source,
         .max_logit_rows = least(CARD_MAX_TOKENS, sequences + (uint32_t)spare_rows),
         .n_pages = (uint32_t)n_pages,
         .max_pages_in_tables = (uint32_t)(in_tables < UINT32_MAX ? in_tables : UINT32_MAX),
@@ -223,7 +231,7 @@ static void measure_drafts(const struct engine *engine, const struct engine_opti
         .chunk = demand->chunk,
         .n_vocab = engine->n_vocab,
     };
-    if (source && source->operations->measure && !engine->recurrent)
+    if (source && source->operations->measure && !engine->recurrent && !engine->has_encoder)
         source->operations->measure(source, loaded_model_card(engine->loaded), &most, &demand->draft);
 }
 
@@ -256,5 +264,6 @@ int engine_choose_capacity(struct engine *engine, const struct engine_options *o
     }
     if (status < 0) return status;
     engine->limits.card_bytes_free = demand.budget;
+    engine->limits.source = source_for(config, engine->limits.context);
     return open_memory(engine, &demand, err);
 }

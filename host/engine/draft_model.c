@@ -292,6 +292,8 @@ int draft_model_make(struct loaded_model *loaded, struct draft_source **out, str
         .settle = settle,
         .close = source_close,
     };
+    if (model_get_config(loaded_model_source(loaded))->n_encoder_layers > 0)
+        return error_set(err, ERROR_UNSUPPORTED, "a draft model must go on from a text, and this one has an encoder");
     if (model_get_config(loaded_model_source(loaded))->recurrent)
         return error_set(err, ERROR_UNSUPPORTED,
                          "a draft model must take wrong tokens back, and this one's states cannot");

@@ -32,11 +32,12 @@ static int allocate_arrays(struct engine *engine, struct error *err)
     engine->free_slots = memory_array(engine->limits.max_sequences, sizeof *engine->free_slots);
     engine->tokens = memory_array(limits->max_tokens, sizeof *engine->tokens);
     engine->batch = memory_array(limits->max_tokens, sizeof *engine->batch);
+    if (engine->has_encoder) engine->sources = memory_array(limits->max_tokens, sizeof *engine->sources);
     engine->page_numbers = memory_array(limits->max_pages_in_tables, sizeof *engine->page_numbers);
     engine->logit_rows = memory_array(limits->max_logit_rows, sizeof *engine->logit_rows);
     engine->logits = memory_array(limits->max_logit_rows, row_bytes);
     if (!engine->running || !engine->free_slots || !engine->tokens || !engine->batch || !engine->page_numbers ||
-        !engine->logit_rows || !engine->logits)
+        !engine->logit_rows || !engine->logits || (engine->has_encoder && !engine->sources))
         return error_set(err, ERROR_NO_MEMORY, "no host memory for steps of %u tokens and %u rows of logits",
                          limits->max_tokens, limits->max_logit_rows);
     for (uint32_t i = 0; i < engine->limits.max_sequences; i++)
@@ -56,6 +57,8 @@ int engine_open(struct loaded_model *loaded, const struct tokenizer *tokenizer, 
     engine->n_vocab = model_get_config(loaded_model_source(loaded))->n_vocab;
     engine->queue_limit = options->queue_limit ? options->queue_limit : DEFAULT_QUEUE_LIMIT;
     engine->recurrent = model_get_config(loaded_model_source(loaded))->recurrent;
+    engine->has_encoder = model_get_config(loaded_model_source(loaded))->n_encoder_layers > 0;
+    engine->start_token = model_get_config(loaded_model_source(loaded))->start_token;
     engine->next_id = 1;
     pthread_mutex_init(&engine->mutex, NULL);
     pthread_cond_init(&engine->wake, NULL);
@@ -85,6 +88,7 @@ void engine_close(struct engine *engine)
     free(engine->logit_rows);
     free(engine->page_numbers);
     free(engine->batch);
+    free(engine->sources);
     free(engine->tokens);
     free(engine->running);
     free(engine->free_slots);
@@ -108,6 +112,34 @@ int engine_grammar(struct engine *engine, enum grammar_kind kind, const char *te
     return grammars_get(&engine->grammars, engine->tokenizer, engine->n_vocab, kind, text, length, out, err);
 }
 
+static uint64_t pages_for(uint64_t tokens) { return (tokens + CARD_PAGE_TOKENS - 1) / CARD_PAGE_TOKENS; }
+
+/* What an encoder reads takes whole pages of the context. */
+static int check_source(const struct engine *engine, const struct engine_request *request, struct error *err)
+{
+    const uint32_t context = engine->limits.context;
+    if (!engine->has_encoder && request->n_source > 0)
+        return error_set(err, ERROR_BAD_ARGUMENT, "a source for an encoder, and the model has none");
+    if (request->n_source > engine->limits.source)
+        return error_set(err, ERROR_TOO_LARGE,
+                         "the encoder's input has %zu tokens, it reads %u at most (a shorter one or a larger context)",
+                         request->n_source, engine->limits.source);
+    const uint64_t taken = pages_for(request->n_source) * CARD_PAGE_TOKENS;
+    if (request->n_source > 0 && (taken > context || request->n_prompt > context - taken))
+        return error_set(err, ERROR_TOO_LARGE,
+                         "the encoder's input has %zu tokens and the decoder's beginning %zu, the context holds %u "
+                         "(shorter ones or a "
+                         "larger context)",
+                         request->n_source, request->n_prompt, context);
+    for (size_t i = 0; i < request->n_source; i++) {
+        if (request->source[i] >= engine->n_vocab)
+            return error_set(err, ERROR_BAD_ARGUMENT,
+                             "token %u at place %zu of the encoder's input is not below the vocabulary's %u",
+                             request->source[i], i, engine->n_vocab);
+    }
+    return 0;
+}
+
 static int check_request(const struct engine *engine, const struct engine_request *request, struct error *err)
 {
     if (request->n_prompt == 0) return error_set(err, ERROR_BAD_ARGUMENT, "the prompt has no tokens");
@@ -126,7 +158,8 @@ static int check_request(const struct engine *engine, const struct engine_reques
             return error_set(err, ERROR_BAD_ARGUMENT, "logit_bias for token %u, which is not below the vocabulary's %u",
                              request->sampling.biases[i].token, engine->n_vocab);
     }
-    return sampling_check(&request->sampling, err);
+    int status = check_source(engine, request, err);
+    return status < 0 ? status : sampling_check(&request->sampling, err);
 }
 
 /*
@@ -179,12 +212,16 @@ static int mark_breakers(const struct engine *engine, const struct engine_reques
 /* A checked request as a sequence with its prompt and room for its pages. NULL without memory. */
 static struct sequence *make_sequence(const struct engine *engine, const struct engine_request *request)
 {
-    uint32_t n_prompt = (uint32_t)request->n_prompt, left = engine->limits.context - n_prompt;
+    uint32_t n_prompt = (uint32_t)request->n_prompt, n_source = (uint32_t)request->n_source;
+    uint32_t n_source_pages = (uint32_t)pages_for(n_source);
+    uint32_t left = engine->limits.context - n_source_pages * CARD_PAGE_TOKENS - n_prompt;
     uint32_t max_new = request->max_tokens < left ? request->max_tokens : left;
-    uint32_t n_pages = (n_prompt + max_new + CARD_PAGE_TOKENS - 1) / CARD_PAGE_TOKENS;
-    size_t n_biases = request->sampling.n_biases, n_words = (size_t)n_prompt + max_new + n_pages + 2 * n_biases;
-    bool may_be_cached = !engine->recurrent && (request->prefix == PREFIX_CACHED ||
-                                                (request->prefix == PREFIX_AUTO && !request->callbacks.logits));
+    uint32_t n_pages = n_source_pages + (uint32_t)pages_for((uint64_t)n_prompt + max_new);
+    size_t n_biases = request->sampling.n_biases;
+    size_t n_words = (size_t)n_prompt + max_new + n_pages + n_source + 2 * n_biases;
+    bool may_be_cached =
+        !engine->recurrent && n_source == 0 &&
+        (request->prefix == PREFIX_CACHED || (request->prefix == PREFIX_AUTO && !request->callbacks.logits));
     struct sequence *sequence = memory_array(1, sizeof *sequence + n_words * sizeof(uint32_t));
     if (!sequence) return NULL;
     uint32_t *words = (uint32_t *)(sequence + 1);
@@ -206,6 +243,10 @@ static struct sequence *make_sequence(const struct engine *engine, const struct 
     sequence->max_new = max_new;
     sequence->nothing_to_compute = left == 0 && request->max_tokens > 0 && !request->callbacks.logits;
     sequence->table.pages = words + n_prompt + max_new;
+    if (n_source > 0) memcpy(words + n_prompt + max_new + n_pages, request->source, n_source * sizeof *words);
+    sequence->source = words + n_prompt + max_new + n_pages;
+    sequence->n_source = n_source;
+    sequence->n_source_pages = n_source_pages;
     sequence->n_worst_pages = n_pages;
     sequence->arrived_at = arrival(engine, request);
     sequence->admitted_at = sequence->first_token_at = NOT_YET;
@@ -229,8 +270,21 @@ static void call_owner(struct engine *engine)
     pthread_cond_signal(&engine->wake);
 }
 
-int engine_submit(struct engine *engine, const struct engine_request *request, uint64_t *id, struct error *err)
+/* The request with both of what a model with an encoder takes. */
+static struct engine_request whole_request(const struct engine *engine, const struct engine_request *request)
 {
+    struct engine_request whole = *request;
+    if (!engine->has_encoder || request->source) return whole;
+    whole.source = request->prompt;
+    whole.n_source = request->n_prompt;
+    whole.prompt = &engine->start_token;
+    whole.n_prompt = request->n_prompt > 0;
+    return whole;
+}
+
+int engine_submit(struct engine *engine, const struct engine_request *asked, uint64_t *id, struct error *err)
+{
+    const struct engine_request whole = whole_request(engine, asked), *request = &whole;
     int status = check_request(engine, request, err);
     if (status < 0) return status;
     struct sequence *sequence = make_sequence(engine, request);

@@ -45,6 +45,7 @@ struct engine_options {
 /* What was chosen where options said 0, and why it is not more (for the line that is printed at start). */
 struct engine_limits {
     uint32_t context, max_sequences, chunk, n_pages;
+    uint32_t source; /* tokens that an encoder reads at once, at most; 0: the model has none */
     unsigned kv_format;
     uint64_t page_bytes, card_bytes_free;
     bool context_is_model_limit; /* false: it was asked for, or the card was the limit */
@@ -86,7 +87,13 @@ enum engine_prefix {
 struct engine_request {
     const uint32_t *prompt; /* copied */
     size_t n_prompt;        /* at least 1 */
-    uint32_t max_tokens;    /* 0 is allowed: prefill only; UINT32_MAX: up to the context */
+    /*
+     * Of a model with an encoder: what it reads, copied; the decoder then goes on from `prompt`. NULL: the encoder
+     * reads `prompt`, and the decoder begins with the model's start token.
+     */
+    const uint32_t *source;
+    size_t n_source;
+    uint32_t max_tokens; /* 0 is allowed: prefill only; UINT32_MAX: up to the context */
     bool ignore_eos;
     enum engine_prefix prefix;
     struct grammar *grammar; /* of engine_grammar: what the answer must match; held by the sequence; NULL: anything */
@@ -123,7 +130,8 @@ void engine_get_limits(const struct engine *engine, struct engine_limits *limits
 /*
  * Queues a sequence; *id names it for engine_cancel. Errors before anything was queued: ERROR_TOO_LARGE (prompt longer
  * than the context; the message has both numbers), ERROR_BAD_ARGUMENT (empty prompt, token outside the vocabulary,
- * sampling out of range), ERROR_BUSY (queue full, or the engine is stopping). A prompt that fills the context exactly
+ * sampling out of range, a source without an encoder), ERROR_BUSY (queue full, or the engine is stopping). A prompt that
+ * fills the context exactly
  * is accepted and ends with FINISH_LENGTH at once.
  */
 int engine_submit(struct engine *engine, const struct engine_request *request, uint64_t *id, struct error *err);

@@ -33,7 +33,7 @@ static void usage_of(const struct engine *engine, const struct sequence *sequenc
     uint64_t now = engine_clock_now(&engine->clock), arrived = earlier(sequence->arrived_at, now);
     uint64_t admitted = earlier(sequence->admitted_at, now), first = earlier(sequence->first_token_at, now);
     *usage = (struct engine_usage){
-        .prompt_tokens = sequence->n_prompt,
+        .prompt_tokens = sequence->n_source > 0 ? sequence->n_source : sequence->n_prompt,
         .completion_tokens = sequence->n_sampled,
         .cached_tokens = sequence->n_cached,
         .drafted_tokens = sequence->n_drafted,
@@ -263,17 +263,50 @@ static void share_step(struct engine *engine)
     }
 }
 
+/* The first that an encoder has to read for; NULL: there is none. */
+static struct sequence *find_unread(const struct engine *engine)
+{
+    for (uint32_t i = 0; i < engine->n_running; i++) {
+        if (engine->running[i]->n_source > 0 && !engine->running[i]->is_encoded) return engine->running[i];
+    }
+    return NULL;
+}
+
+/* A step for its source alone: every token of it sees all of them, so none can wait for another step. */
+static void write_source(struct engine *engine, struct sequence *sequence, struct step *step)
+{
+    const uint32_t n = sequence->n_source;
+    for (uint32_t i = 0; i < engine->n_running; i++) engine->running[i]->step_count = engine->running[i]->n_draft = 0;
+    pages_take(&engine->pool, &sequence->table, sequence->n_source_pages);
+    for (uint32_t i = 0; i < n; i++) {
+        engine->tokens[i] = sequence->source[i];
+        engine->batch[i] = (struct card_batch_token){.position = i, .visible = n, .state = sequence->slot};
+    }
+    for (uint32_t i = 0; i < sequence->n_source_pages; i++) engine->page_numbers[i] = sequence->table.pages[i];
+    sequence->step_count = step->n_tokens = n;
+    step->n_pages = sequence->n_source_pages;
+    step->encodes = true;
+}
+
 /* Writes one sequence's tokens, page table and logit rows into the step. */
 static void write_sequence(struct engine *engine, struct sequence *sequence, struct step *step)
 {
     uint32_t first = step->n_tokens, count = sequence->step_count, end = sequence->n_computed + count;
     if (end > sequence->n_written) sequence->n_written = end;
-    pages_take(&engine->pool, &sequence->table, (end + CARD_PAGE_TOKENS - 1) / CARD_PAGE_TOKENS);
+    pages_take(&engine->pool, &sequence->table,
+               sequence->n_source_pages + (end + CARD_PAGE_TOKENS - 1) / CARD_PAGE_TOKENS);
     for (uint32_t i = 0; i < count; i++) {
         uint32_t position = sequence->n_computed + i;
         engine->tokens[first + i] = sequence->tokens[position];
         engine->batch[first + i] = (struct card_batch_token){
-            .position = position, .first_page = step->n_pages, .visible = position + 1, .state = sequence->slot};
+            .position = position,
+            .first_page = step->n_pages + sequence->n_source_pages,
+            .visible = position + 1,
+            .state = sequence->slot,
+        };
+        if (engine->has_encoder)
+            engine->sources[first + i] =
+                (struct card_batch_token){.first_page = step->n_pages, .visible = sequence->n_source};
     }
     for (uint32_t i = 0; i < sequence->table.n_pages; i++)
         engine->page_numbers[step->n_pages + i] = sequence->table.pages[i];
@@ -295,7 +328,14 @@ static void write_step(struct engine *engine, struct step *step)
         .batch = engine->batch,
         .pages = engine->page_numbers,
         .logit_rows = engine->logit_rows,
+        .sources = engine->sources,
     };
+    struct sequence *unread = engine->has_encoder ? find_unread(engine) : NULL;
+    if (unread) {
+        write_source(engine, unread, step);
+        publish_counters(engine);
+        return;
+    }
     share_step(engine);
     for (uint32_t i = 0; i < engine->n_running; i++) {
         if (engine->running[i]->step_count > 0) write_sequence(engine, engine->running[i], step);
@@ -415,7 +455,15 @@ static void deliver(struct engine *engine, struct sequence *sequence)
         deliver_tokens(engine, sequence);
     else
         deliver_prompt(engine, sequence);
-    pages_remember(&engine->pool, &sequence->table, sequence->tokens, sequence->n_computed);
+    if (!engine->has_encoder) pages_remember(&engine->pool, &sequence->table, sequence->tokens, sequence->n_computed);
+}
+
+/* The step read the source of one sequence. */
+static void deliver_source(struct engine *engine)
+{
+    struct sequence *sequence = find_unread(engine);
+    sequence->is_encoded = true;
+    atomic_fetch_add_explicit(&engine->prompt_tokens, sequence->n_source, memory_order_relaxed);
 }
 
 /*
@@ -471,7 +519,8 @@ int engine_step(struct engine *engine, struct error *err)
     if (run_step(engine, &step, &cause) < 0) return step_failed(engine, &cause, err);
     engine->n_failed_steps = 0;
     atomic_fetch_add_explicit(&engine->steps, 1, memory_order_relaxed);
-    for (uint32_t i = 0; i < engine->n_running; i++) {
+    if (step.encodes) deliver_source(engine);
+    for (uint32_t i = 0; i < engine->n_running && !step.encodes; i++) {
         if (engine->running[i]->step_count > 0) deliver(engine, engine->running[i]);
     }
     sweep_running(engine, NULL);
@@ -484,10 +533,11 @@ static int validate_sequence(const struct sequence *sequence, struct error *err)
 {
     const struct page_table *table = &sequence->table;
     uint32_t needed = (sequence->n_written + CARD_PAGE_TOKENS - 1) / CARD_PAGE_TOKENS;
+    uint32_t n_blocks = sequence->n_source > 0 ? 0 : sequence->n_computed / CARD_PAGE_TOKENS;
+    if (sequence->is_encoded) needed += sequence->n_source_pages;
     bool good = !sequence->ended && table->n_pages == needed && table->n_reserved >= needed;
     good = good && sequence->n_written >= sequence->n_computed &&
-           sequence->n_written <= sequence->n_computed + DRAFT_MOST &&
-           table->n_blocks == sequence->n_computed / CARD_PAGE_TOKENS;
+           sequence->n_written <= sequence->n_computed + DRAFT_MOST && table->n_blocks == n_blocks;
     if (is_decoding(sequence)) good = good && sequence->n_computed + 1 == sequence->n_prompt + sequence->n_sampled;
     if (good) return 0;
     return error_set(err, ERROR_INTERNAL, "sequence %llu of %u tokens%s holds %u KV pages of %u reserved",

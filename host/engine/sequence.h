@@ -46,7 +46,10 @@ struct sequence {
         *tokens; /* prompt, then what was sampled (then this step's draft): in this allocation, as the page numbers */
     uint32_t n_prompt, n_cacheable; /* tokens of the prompt that may come from the prefix cache */
     uint32_t max_new;               /* tokens to sample at most: max_tokens, cut to the context */
-    bool nothing_to_compute;        /* the prompt fills the context and nobody asked for its logits */
+    const uint32_t *source;         /* what the encoder reads, in this allocation; n_source 0: the model has none */
+    uint32_t n_source, n_source_pages;
+    bool is_encoded;         /* the first n_source_pages of the table have what it made */
+    bool nothing_to_compute; /* the prompt fills the context and nobody asked for its logits */
 
     struct page_table table;
     uint32_t slot;                /* while it runs: its number among those that may, which is its state on the card */
@@ -75,7 +78,9 @@ struct engine {
     const struct tokenizer *tokenizer; /* may be NULL */
     struct engine_clock clock;
     uint32_t n_vocab;
-    bool recurrent; /* the model's: no prefixes from the cache, no drafts */
+    bool recurrent;       /* the model's: no prefixes from the cache, no drafts */
+    bool has_encoder;     /* nor here: what follows a prefix depends on the source */
+    uint32_t start_token; /* of its decoder */
     uint32_t queue_limit;
     struct engine_limits limits;
     struct step_limits step_limits;
@@ -99,8 +104,8 @@ struct engine {
 
     /* One step's arrays, sized by step_limits at open. */
     uint32_t *tokens, *page_numbers, *logit_rows;
-    struct card_batch_token *batch;
-    float *logits; /* float32[max_logit_rows][n_vocab] */
+    struct card_batch_token *batch, *sources; /* sources: NULL without an encoder */
+    float *logits;                            /* float32[max_logit_rows][n_vocab] */
 
     /* Between threads. attention says that something behind the mutex waits for the owner. */
     pthread_mutex_t mutex;

@@ -16,7 +16,7 @@ int speculation_open(struct engine *engine, struct draft_source *source, struct 
         .n_vocab = engine->n_vocab,
     };
     /* A state that has seen a wrong token cannot go back. */
-    if (!source || engine->recurrent) return 0;
+    if (!source || engine->recurrent || engine->has_encoder) return 0;
     engine->drafts = memory_array(limits.max_sequences, sizeof *engine->drafts);
     if (!engine->drafts)
         return error_set(err, ERROR_NO_MEMORY, "no host memory for drafts of %u sequences", limits.max_sequences);

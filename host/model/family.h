@@ -24,8 +24,9 @@ struct family {
 /* families/ */
 extern const struct family family_cohere, family_cohere2, family_deepseek2, family_deepseek32, family_gemma2,
     family_gemma3, family_glm4moe, family_glm_dsa, family_gpt_oss, family_gptneox, family_kimi_linear, family_llama,
-    family_llama4, family_mistral3, family_mistral4, family_olmo2, family_olmoe, family_phi3, family_qwen2,
-    family_qwen2moe, family_qwen3, family_qwen35, family_qwen35moe, family_qwen3moe, family_qwen3next, family_step35;
+    family_llama4, family_mistral3, family_mistral4, family_mistral_large4, family_olmo2, family_olmoe, family_phi3,
+    family_qwen2, family_qwen2moe, family_qwen3, family_qwen35, family_qwen35moe, family_qwen3moe, family_qwen3next,
+    family_step35, family_t5;
 
 /* By general.architecture; NULL if there is none. */
 const struct family *family_find(struct gguf_string architecture);

@@ -259,6 +259,11 @@ static uint64_t rope_bytes(const struct model *model, enum rope_frequencies whic
     return card_round_up(2ull * rope_table_dims(model, which), CARD_WORD_BYTES);
 }
 
+static uint64_t distances_bytes(const struct model *model)
+{
+    return card_round_up(sizeof(float) * distance_table_floats(&model->config), CARD_WORD_BYTES);
+}
+
 static uint64_t heads_table_bytes(const struct tensor_entry *entry)
 {
     return card_round_up(entry->experts * sizeof(card_addr), CARD_WORD_BYTES);
@@ -267,7 +272,7 @@ static uint64_t heads_table_bytes(const struct tensor_entry *entry)
 /* Bytes of all small things together: rope tables, vectors, tables of heads, and the slot tables, each layer's three from a word on. */
 static uint64_t small_bytes(const struct model *model)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes = 2 * distances_bytes(model);
     for (unsigned which = 0; which < ROPE_FREQUENCIES; which++) bytes += rope_bytes(model, which);
     for (size_t i = 0; i < model->table.n_entries; i++) {
         const struct tensor_entry *entry = &model->table.entries[i];
@@ -330,6 +335,19 @@ static int verify_vectors(const struct model *model, struct error *err)
     return result;
 }
 
+/* By buckets they are among the vectors already. */
+static void add_distances(struct loaded_model *loaded, struct small_parts *small)
+{
+    const enum tensor_role roles[2] = {TENSOR_ENCODER_DISTANCES, TENSOR_DECODER_DISTANCES};
+    for (unsigned decoder = 0; decoder < 2; decoder++) {
+        uint64_t by_bucket = loaded->weights[roles[decoder]].address - small->address;
+        distance_table(&loaded->model->config, decoder, (const float *)(const void *)(small->bytes + by_bucket),
+                       (float *)(void *)(small->bytes + small->used));
+        loaded->distances[decoder] = small->address + small->used;
+        small->used += distances_bytes(loaded->model);
+    }
+}
+
 static int load_vectors(struct loaded_model *loaded, struct small_parts *small, struct error *err)
 {
     const struct model *model = loaded->model;
@@ -343,6 +361,7 @@ static int load_vectors(struct loaded_model *loaded, struct small_parts *small, 
     for (size_t i = 0; i < model->table.n_entries && result == 0; i++)
         if (model->table.entries[i].tensor != NULL && tensor_role_kind(tensor_table_role(i)) == TENSOR_KIND_VECTOR)
             result = add_vector(loaded, small, i, err);
+    if (result == 0 && model->config.distance_buckets != 0) add_distances(loaded, small);
     return result;
 }
 

@@ -76,6 +76,8 @@ static int model_read(struct model *model, struct error *err)
     if (result == 0) result = model_config_read(model_file(model), model->family, &model->config, err);
     if (result == 0) result = tensor_table_init(&model->table, model->config.n_layers, err);
     if (result < 0) return result;
+    model->table.n_encoder_layers = model->config.n_encoder_layers;
+    model->table.n_left_out_layers = model->config.n_prediction_layers;
     model->family->declare(&model->config, &model->table);
     result = tensor_table_resolve(&model->table, model_file(model), model->family->architecture, err);
     if (result < 0) return result;
@@ -168,6 +170,11 @@ const struct slc *model_packed(const struct model *model) { return model->packed
 const struct model_config *model_get_config(const struct model *model) { return &model->config; }
 const struct family *model_family(const struct model *model) { return model->family; }
 const char *model_name(const struct model *model) { return model->name; }
+size_t model_left_out(const struct model *model)
+{
+    return model->table.n_left_out + model->config.n_prediction_tensors;
+}
+
 uint64_t model_weight_bytes(const struct model *model) { return model->weight_bytes; }
 
 void model_embed(const struct model *model, uint32_t token, float *out)

@@ -31,9 +31,11 @@ struct layer_config {
     uint32_t n_heads, n_kv_heads; /* LINEAR: heads of values, heads of keys */
     uint32_t rope_dims;           /* 0: positions do not turn query and key */
     enum rope_table rope;
-    uint32_t window, chunk;  /* tokens seen; 0: all */
-    bool is_local;           /* one of the layers that slide, whatever the window */
-    bool scales_query;       /* by model_config.query_scale */
+    uint32_t window, chunk; /* tokens seen; 0: all */
+    bool is_local;          /* one of the layers that slide, whatever the window */
+    bool scales_query;      /* by model_config.query_scale */
+    bool shares_kv;         /* the pages are those of layer kv_layer, which comes before */
+    uint32_t kv_layer;
     bool norms_after_rope;   /* query and key by RMSNorm without a weight, after the rotation */
     bool indexes, is_sparse; /* has an indexer; attends to what the last indexer chose */
     bool has_experts;        /* else a dense FFN */
@@ -45,6 +47,7 @@ struct layer_config {
 struct latent_config {
     uint32_t query_rank; /* 0: query is one matrix */
     uint32_t kv_rank, nope_dims, rope_dims, value_dims;
+    bool folds; /* heads of layers that do not turn have all of their dimensions in the latent */
 };
 
 /* Layers of the gated delta rule. */
@@ -74,6 +77,7 @@ struct router_config {
 
 /* A factor on the query of layers that say scales_query: 1 + beta * ln(1 + floor((position + shift) / period)). */
 struct query_scale {
+    bool is_logarithm; /* ln(1 + position) alone, from which layers make a factor for each head */
     float beta;
     uint32_t period; /* 0: none */
     uint32_t shift;
@@ -85,6 +89,14 @@ struct model_config {
     uint32_t context_length;                         /* what the model was trained for */
     uint32_t rope_dims;
     bool recurrent; /* sequences have states besides their pages: pages of a prefix alone do not carry one on */
+    /* Layers after the last one that predict further tokens (DeepSeek-V3's MTP): left out. */
+    uint32_t n_prediction_layers;
+    uint32_t n_prediction_tensors; /* that a folder of safetensors left out already */
+    /* Encoder and decoder: the encoder's layers come first, and all of n_layers are both. */
+    uint32_t n_encoder_layers; /* 0: the model has no encoder */
+    uint32_t start_token;      /* what a decoder begins with */
+    uint32_t distance_buckets; /* of what is added to scores by distance; 0: nothing is */
+    uint32_t distance_most;    /* longer ones count as this */
     float norm_epsilon, rope_theta;
     enum rope_scaling rope_scaling;
     float rope_scaling_factor; /* with ROPE_SCALING_LINEAR and YARN */
@@ -144,6 +156,8 @@ const struct family *model_family(const struct model *model);
  */
 const char *model_name(const struct model *model);
 uint64_t model_weight_bytes(const struct model *model);
+/* Tensors of layers that predict further tokens, which nothing here uses. 0: the file has none. */
+size_t model_left_out(const struct model *model);
 
 /* Row `token` of the embedding as float32[d_model], decoded exactly. token < n_vocab. */
 void model_embed(const struct model *model, uint32_t token, float *out);
@@ -244,6 +258,10 @@ uint64_t model_step_bytes(const struct model *model, const struct card_info *inf
  * One step: n_tokens tokens of any sequences. batch[i] says position, first page entry, what is seen and the sequence's
  * state of token i (see card_program.h); pages is the concatenation of the page tables. logit_rows are indexes of the
  * tokens whose logits are wanted, ascending.
+ *
+ * Of a model with an encoder there are two kinds of steps. One that `encodes` has all tokens of what one sequence's
+ * encoder reads, each of which sees all of them, and no rows of logits: what it leaves in their pages is for the decoder.
+ * In the others sources[i] says which pages, and how many positions of them, token i's sequence got from its encoder.
  */
 struct step {
     uint32_t n_tokens;
@@ -253,6 +271,8 @@ struct step {
     const uint32_t *pages;
     uint32_t n_logit_rows;
     const uint32_t *logit_rows;
+    bool encodes;
+    const struct card_batch_token *sources; /* NULL: the model has no encoder, or the step encodes */
 };
 
 /*

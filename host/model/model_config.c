@@ -153,6 +153,19 @@ static int read_sizes(const struct gguf *file, const char *arch, struct model_co
     return result < 0 ? result : read_epsilon(file, arch, c, err);
 }
 
+/* Layers that predict further tokens are among block_count's, after all others. */
+static int read_predictions(const struct gguf *file, const char *arch, struct model_config *c, struct error *err)
+{
+    int found =
+        model_config_optional_u32(file, arch, "nextn_predict_layers", 0, c->n_layers - 1, &c->n_prediction_layers, err);
+    if (found >= 0)
+        found =
+            model_config_optional_u32(file, arch, "prediction_tensors", 0, UINT32_MAX, &c->n_prediction_tensors, err);
+    if (found < 0) return found;
+    c->n_layers -= c->n_prediction_layers;
+    return 0;
+}
+
 static int read_head_dim(const struct gguf *file, const char *arch, struct model_config *c, struct error *err)
 {
     int found = model_config_optional_u32(file, arch, "attention.key_length", 2, CARD_MAX_HEAD_DIM, &c->head_dim, err);
@@ -258,6 +271,7 @@ int model_config_read(const struct gguf *file, const struct family *family, stru
     const char *arch = family->architecture;
     *config = (struct model_config){0};
     int result = read_sizes(file, arch, config, err);
+    if (result == 0) result = read_predictions(file, arch, config, err);
     if (result == 0) result = read_head_dim(file, arch, config, err);
     if (result == 0) result = model_config_rope(file, arch, config, err);
     if (result == 0) result = read_vocabulary(file, arch, config, err);

@@ -53,6 +53,7 @@ struct loaded_model {
     struct pack_result *packed;       /* owned; by tensor_table_index: what packing saw, complete after upload_finish */
     struct expert_layer *experts;     /* owned; by layer; NULL in dense models */
     card_addr rope[ROPE_FREQUENCIES]; /* f32[rope_table_dims / 2] each */
+    card_addr distances[2];           /* f32[distance_table_floats] of the encoder, of the decoder */
     card_addr *allocations;           /* owned, and so is the card memory */
     size_t n_allocations;
     uint64_t card_bytes;
@@ -81,6 +82,12 @@ uint32_t rope_table_dims(const struct model *model, enum rope_frequencies which)
 
 /* Inverse frequencies theta^(-2i/dims) over scaling and the file's divisors: out[rope_table_dims / 2]. (rope_table.c) */
 int rope_table(const struct model *model, enum rope_frequencies which, float *out, struct error *err);
+
+/* What scores get by distance: f32[heads][2 distance_most + 1]; 0: nothing. (distance_table.c) */
+uint64_t distance_table_floats(const struct model_config *config);
+
+/* That of the encoder or the decoder, of f32[distance_buckets][heads]: out[distance_table_floats]. (distance_table.c) */
+void distance_table(const struct model_config *config, bool decoder, const float *by_bucket, float *out);
 
 /* base^exponent for base > 0, to the nearest float32 and the same on every machine. */
 float rope_power(float base, float exponent);

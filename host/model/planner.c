@@ -31,6 +31,8 @@ uint64_t planner_begin(struct planner *planner, uint32_t n_tokens, uint32_t n_ta
     planner->batch = planner_take(planner, n_tokens * sizeof(struct card_batch_token) + 4ull * n_table_pages);
     planner->logit_rows = planner_take(planner, 4ull * n_logit_rows);
     if (planner->config->query_scale.period != 0) planner->query_scales = planner_take(planner, 4ull * n_tokens);
+    if (planner->config->n_encoder_layers != 0)
+        planner->sources = planner_take(planner, n_tokens * sizeof(struct card_batch_token) + 4ull * n_table_pages);
     uint64_t inputs = planner->used;
     planner->wanted = planner_buffer(planner, n_logit_rows, planner->config->d_model);
     if (planner->config->index.top_k != 0)
@@ -87,6 +89,7 @@ static enum tensor_role norm_bias_of(enum tensor_role role)
     case TENSOR_FFN_NORM: return TENSOR_FFN_NORM_BIAS;
     case TENSOR_OUTPUT_NORM: return TENSOR_OUTPUT_NORM_BIAS;
     case TENSOR_INDEX_K_NORM: return TENSOR_INDEX_K_NORM_BIAS;
+    case TENSOR_INDEX_Q_NORM: return TENSOR_INDEX_Q_NORM_BIAS;
     default: return (enum tensor_role)TENSOR_ROLE_END;
     }
 }
@@ -96,7 +99,7 @@ void planner_norm(struct planner *planner, struct activations *dst, const struct
 {
     enum tensor_role bias_role = norm_bias_of(role);
     bool has_bias = planner_has(planner, bias_role, layer);
-    bool is_layer_norm = planner->config->layer_norm || role == TENSOR_INDEX_K_NORM;
+    bool is_layer_norm = planner->config->layer_norm || role == TENSOR_INDEX_K_NORM || role == TENSOR_INDEX_Q_NORM;
     bool each = n_vectors > 1 && tensor_table_get(&planner->model->table, role, layer)->rows > 1;
     uint16_t flags = (uint16_t)((is_layer_norm ? CARD_FLAG_LAYER : 0) | (has_bias ? CARD_FLAG_BIAS : 0) |
                                 (each ? CARD_FLAG_EACH : 0));

@@ -34,12 +34,14 @@ struct planner {
     uint32_t n_states;                 /* in each layer's pools of states */
     uint32_t expert_slots;             /* through which experts stream; 0: each has its own */
     unsigned pool_banks;               /* over which each is dealt; 0 or 1: it is not */
+    bool encodes;                      /* the step is the encoder's */
     bool is_long;                      /* positions beyond the original context: long rope's other factors */
 
     /* The step. */
     uint32_t n_tokens, n_logit_rows;
     struct activations embeddings; /* [n_tokens][d_model], written by the host; the hidden state starts here */
     card_addr batch, logit_rows;   /* batch table; u32[n_logit_rows] */
+    card_addr sources;             /* batch table of what the decoder sees of the encoder */
     card_addr query_scales;        /* f32[n_tokens], if config->query_scale has a period */
     card_addr positions;           /* u32[n_tokens][top_k]: what the last indexer chose */
     struct activations wanted;     /* [n_logit_rows][d_model], for the rows whose logits are wanted */
@@ -81,9 +83,16 @@ void planner_linear_add(struct planner *planner, struct activations *dst, struct
 /*
  * All layers, by config and by which tensors the file has; *hidden is the residual stream and changes in place. Biases,
  * norms of heads, norms after a block, sinks and gates are applied where the file has them. In the last layer attention
- * goes on with the rows whose logits are wanted. Most families need nothing else: it is their plan.
+ * goes on with the rows whose logits are wanted. Most families need nothing else: it is their plan. Of a model with an
+ * encoder: its layers, and then what the decoder's will need of their result; or the decoder's.
  */
 void planner_layers(struct planner *planner);
+
+/* A head's dimensions in a layer of latent attention: width is a page's. (planner_latent.c) */
+struct latent_dims {
+    uint32_t nope, rope, width;
+};
+struct latent_dims planner_latent_of(const struct model_config *config, uint32_t layer);
 
 /* Last norm and output matrix: planner->logits. */
 void planner_head(struct planner *planner, struct activations *hidden);

@@ -26,6 +26,13 @@ void planner_write_kv(struct planner *p, const struct activations *key, const st
                       });
 }
 
+card_addr planner_pool(const struct planner *p, uint32_t layer)
+{
+    uint32_t first = p->config->n_encoder_layers;
+    if (p->config->layers[layer].shares_kv) layer = p->config->layers[layer].kv_layer;
+    return p->pools != NULL ? p->pools[layer < first ? first : layer] : 0;
+}
+
 /* What one descriptor has no room for. */
 static struct card_descriptor extension_of(const struct planner *p, uint32_t layer, const struct attend *how)
 {
@@ -38,6 +45,11 @@ static struct card_descriptor extension_of(const struct planner *p, uint32_t lay
     if (planner_has(p, TENSOR_ATTN_SINKS, layer)) {
         extension.flags |= CARD_FLAG_SINKS;
         extension.src = planner_weight(p, TENSOR_ATTN_SINKS, layer).address;
+    }
+    if (p->config->distance_buckets != 0 && !how->cross) {
+        extension.flags |= CARD_FLAG_BIAS;
+        extension.weight = p->loaded != NULL ? p->loaded->distances[layer >= p->config->n_encoder_layers] : 0;
+        extension.param[2] = p->config->distance_most;
     }
     if (l->is_sparse) {
         extension.flags |= CARD_FLAG_SPARSE;
@@ -64,8 +76,8 @@ void planner_attend(struct planner *p, const struct activations *dst, const stru
                        .cols = how->key_dims,
                        .dst = dst->address,
                        .src = query->address,
-                       .weight = p->pools != NULL ? p->pools[layer] : 0,
-                       .aux = p->batch,
+                       .weight = planner_pool(p, layer),
+                       .aux = how->cross ? p->sources : p->batch,
                        .param = {p->n_pages, bits_of_float(p->config->attention_scale), how->n_kv_heads, l->window},
                    });
     if (extended) planner_append(p, &extension);
@@ -172,7 +184,7 @@ struct activations planner_heads_attention(struct planner *p, struct activations
     struct projections x = {0};
     project_all(p, src, layer, &x);
     turn(p, &x.key, l->n_kv_heads, TENSOR_ATTN_K_NORM, layer);
-    planner_write_kv(p, &x.key, &x.value, layer, p->pools != NULL ? p->pools[layer] : 0, l->n_kv_heads);
+    planner_write_kv(p, &x.key, &x.value, layer, planner_pool(p, layer), l->n_kv_heads);
     turn(p, &x.query, l->n_heads, TENSOR_ATTN_Q_NORM, layer);
     if (l->scales_query) planner_scale(p, &x.query, 1.0f, p->query_scales);
     struct activations attended = planner_buffer(p, src->tokens, x.query.cols);

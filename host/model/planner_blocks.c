@@ -62,7 +62,9 @@ static void attention_block(struct planner *p, struct activations *hidden, uint3
     uint64_t mark = planner_mark(p);
     struct activations normed = planner_normed(p, hidden, TENSOR_ATTN_NORM, layer);
     struct activations attended = attend(p, &normed, layer);
-    if (layer + 1 == p->config->n_layers) attended = keep_wanted(p, hidden, &attended);
+    bool is_last = layer + 1 == p->config->n_layers;
+    if (is_last && (p->n_logit_rows == 0 || !planner_has(p, TENSOR_CROSS_Q, layer)))
+        attended = keep_wanted(p, hidden, &attended);
     if (hidden->tokens > 0) {
         if (ffn_input != NULL) {
             ffn_input->tokens = hidden->tokens;
@@ -72,6 +74,18 @@ static void attention_block(struct planner *p, struct activations *hidden, uint3
             attended = planner_each_head(p, &attended, p->config->layers[layer].n_heads, TENSOR_ATTN_V_B, layer);
         output(p, hidden, &attended, layer);
     }
+    planner_release(p, mark);
+}
+
+/* To what the encoder made; in the last layer on to the wanted rows. */
+static void cross_block(struct planner *p, struct activations *hidden, uint32_t layer)
+{
+    if (hidden->tokens == 0) return;
+    uint64_t mark = planner_mark(p);
+    struct activations normed = planner_normed(p, hidden, TENSOR_CROSS_NORM, layer);
+    struct activations attended = planner_cross_attention(p, &normed, layer);
+    if (layer + 1 == p->config->n_layers) attended = keep_wanted(p, hidden, &attended);
+    planner_linear_add(p, hidden, &attended, TENSOR_CROSS_OUTPUT, NO_BIAS, layer);
     planner_release(p, mark);
 }
 
@@ -168,7 +182,8 @@ void planner_layers(struct planner *p)
 {
     struct activations hidden = p->embeddings;
     if (p->config->embedding_scale != 1.0f) planner_scale(p, &hidden, p->config->embedding_scale, 0);
-    for (uint32_t layer = 0; layer < p->config->n_layers; layer++) {
+    const uint32_t n_encoder = p->config->n_encoder_layers, end = p->encodes ? n_encoder : p->config->n_layers;
+    for (uint32_t layer = p->encodes ? 0 : n_encoder; layer < end; layer++) {
         uint64_t mark = planner_mark(p);
         struct activations ffn_input, *parallel = NULL;
         if (p->config->is_parallel) {
@@ -176,10 +191,14 @@ void planner_layers(struct planner *p)
             parallel = &ffn_input;
         }
         attention_block(p, &hidden, layer, parallel);
+        if (planner_has(p, TENSOR_CROSS_Q, layer)) cross_block(p, &hidden, layer);
         ffn_block(p, &hidden, layer, parallel);
         planner_release(p, mark);
     }
-    planner_head(p, &hidden);
+    if (p->encodes)
+        planner_write_sources(p, &hidden);
+    else
+        planner_head(p, &hidden);
 }
 
 void planner_head(struct planner *p, struct activations *hidden)

@@ -74,7 +74,8 @@ void planner_declare_shared(const struct model_config *config, struct tensor_tab
 void planner_declare_latent(const struct model_config *config, struct tensor_table *table, uint32_t layer)
 {
     const struct latent_config *c = &config->latent;
-    uint32_t n = config->layers[layer].n_heads, query = n * (c->nope_dims + c->rope_dims);
+    const struct latent_dims dims = planner_latent_of(config, layer);
+    uint32_t n = config->layers[layer].n_heads, query = n * (dims.nope + dims.rope);
     tensor_table_add(table, TENSOR_ATTN_NORM, layer, 1, config->d_model);
     if (c->query_rank != 0) {
         tensor_table_add(table, TENSOR_ATTN_Q_A, layer, c->query_rank, config->d_model);
@@ -83,9 +84,11 @@ void planner_declare_latent(const struct model_config *config, struct tensor_tab
     } else {
         tensor_table_add(table, TENSOR_ATTN_Q, layer, query, config->d_model);
     }
-    tensor_table_add(table, TENSOR_ATTN_KV_A, layer, c->kv_rank + c->rope_dims, config->d_model);
-    tensor_table_add(table, TENSOR_ATTN_KV_A_NORM, layer, 1, c->kv_rank);
-    tensor_table_add_heads(table, TENSOR_ATTN_K_B, layer, n, c->kv_rank, c->nope_dims);
+    if (!config->layers[layer].shares_kv) {
+        tensor_table_add(table, TENSOR_ATTN_KV_A, layer, dims.width, config->d_model);
+        tensor_table_add(table, TENSOR_ATTN_KV_A_NORM, layer, 1, c->kv_rank);
+    }
+    tensor_table_add_heads(table, TENSOR_ATTN_K_B, layer, n, c->kv_rank, dims.nope);
     tensor_table_add_heads(table, TENSOR_ATTN_V_B, layer, n, c->value_dims, c->kv_rank);
     tensor_table_add(table, TENSOR_ATTN_OUTPUT, layer, config->d_model, n * c->value_dims);
 }

@@ -71,6 +71,7 @@ bool planner_attends(const struct planner *planner, uint32_t layer);
 struct attend {
     uint32_t n_kv_heads, key_dims, value_dims;
     bool latent;
+    bool cross; /* to what the encoder made */
 };
 void planner_attend(struct planner *planner, const struct activations *dst, const struct activations *query,
                     uint32_t layer, const struct attend *how);
@@ -79,6 +80,13 @@ void planner_write_kv(struct planner *planner, const struct activations *key, co
 struct activations planner_heads_attention(struct planner *planner, struct activations *src, uint32_t layer);
 struct activations planner_latent_attention(struct planner *planner, struct activations *src, uint32_t layer);
 struct activations planner_linear_attention(struct planner *planner, struct activations *src, uint32_t layer);
+struct activations planner_cross_attention(struct planner *planner, struct activations *src, uint32_t layer);
+
+/* planner_cross.c: keys and values of all the decoder's layers, of the encoder's result. */
+void planner_write_sources(struct planner *planner, struct activations *hidden);
+
+/* The layer's pages; an encoder's layers take turns in those of the decoder's first one, whose own content comes last. */
+card_addr planner_pool(const struct planner *planner, uint32_t layer);
 
 /* The norm's result in a buffer of its own, or src itself where the layer has no such norm. */
 struct activations planner_normed(struct planner *planner, struct activations *src, enum tensor_role role,

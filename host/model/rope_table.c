@@ -79,6 +79,27 @@ static int divide(const struct gguf_tensor *divisors, float *out, uint32_t n, st
     return 0;
 }
 
+/* LeRoPE (Mistral Large 4): each frequency times e^alpha. */
+static int multiply(const struct gguf_tensor *logarithms, float *out, uint32_t n, struct error *err)
+{
+    const float e = 2.7182818f;
+    float alphas[CARD_MAX_HEAD_DIM / 2];
+    uint8_t bytes[sizeof alphas];
+    if (logarithms == NULL) return 0;
+    if (gguf_block_elements(logarithms->type) != 1 || n > CARD_MAX_HEAD_DIM / 2 || logarithms->n_bytes > sizeof bytes)
+        return error_set(err, ERROR_UNSUPPORTED, "tensor %.*s: not in floats", (int)logarithms->name.length,
+                         logarithms->name.bytes);
+    gguf_read_rows(logarithms, 0, logarithms->n_elements / logarithms->dimension[0], bytes);
+    gguf_decode(logarithms->type, bytes, n, alphas);
+    for (uint32_t i = 0; i < n; i++) {
+        if (!isfinite(alphas[i]))
+            return error_set(err, ERROR_BAD_FILE, "tensor %.*s: element %u is infinite or not a number",
+                             (int)logarithms->name.length, logarithms->name.bytes, i);
+        out[i] *= rope_power(e, alphas[i]);
+    }
+    return 0;
+}
+
 uint32_t rope_table_dims(const struct model *model, enum rope_frequencies which)
 {
     if (which == ROPE_FREQUENCIES_LOCAL) return model->config.rope_local_dims;
@@ -102,5 +123,6 @@ int rope_table(const struct model *model, enum rope_frequencies which, float *ou
         if (!local && config->rope_scaling == ROPE_SCALING_LINEAR) out[i] /= config->rope_scaling_factor;
     }
     if (!local && config->rope_scaling == ROPE_SCALING_YARN) scale_yarn(config, out, n);
-    return divide(divisors_of(model, which), out, n, err);
+    int result = local ? 0 : multiply(tensor_table_get(&model->table, TENSOR_ROPE_LOG, 0)->tensor, out, n, err);
+    return result < 0 ? result : divide(divisors_of(model, which), out, n, err);
 }

@@ -121,9 +121,11 @@ static int put_tensor(struct writer *writer, size_t index, struct error *err)
     memcpy(row, entry->tensor->name.bytes, entry->tensor->name.length);
     store_u32(row + SLC_ENTRY_FORMAT, format);
     store_u32(row + SLC_ENTRY_TYPE, entry->tensor->type);
-    store_u32(row + SLC_ENTRY_ROWS, entry->rows);
-    store_u32(row + SLC_ENTRY_COLS, entry->cols);
-    store_u32(row + SLC_ENTRY_EXPERTS, entry->experts);
+    /* What stays as in the source has its dimensions: vectors may have some of 1 between those of the role. */
+    const uint64_t *dimension = entry->tensor->dimension;
+    store_u32(row + SLC_ENTRY_ROWS, format != 0 ? entry->rows : (uint32_t)dimension[1]);
+    store_u32(row + SLC_ENTRY_COLS, format != 0 ? entry->cols : (uint32_t)dimension[0]);
+    store_u32(row + SLC_ENTRY_EXPERTS, format != 0 ? entry->experts : (uint32_t)dimension[2]);
     store_u64(row + SLC_ENTRY_OFFSET, writer->at);
     uint64_t begin = writer->at;
     XXH3_128bits_reset(writer->hash);

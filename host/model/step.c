@@ -25,14 +25,30 @@ struct step_memory {
     uint8_t *inputs; /* owned; the arena's first part on the host */
 };
 
-/* The plan of the largest step: its peak and its number of descriptors. Returns the bytes of its inputs. */
-static uint64_t measure(const struct model *model, const struct step_limits *limits, struct planner *planner)
+/* The plan of the largest step of one kind. Returns the bytes of its inputs. */
+static uint64_t measure_kind(const struct model *model, const struct step_limits *limits, bool encodes,
+                             struct planner *planner)
 {
-    *planner = (struct planner){
-        .model = model, .config = &model->config, .kv_format = limits->kv_format, .expert_slots = limits->expert_slots};
+    *planner = (struct planner){.model = model,
+                                .config = &model->config,
+                                .kv_format = limits->kv_format,
+                                .expert_slots = limits->expert_slots,
+                                .encodes = encodes};
     planner->pool_banks = CARD_MAX_BANKS; /* dealt pools take descriptors more than others */
     uint64_t inputs = planner_begin(planner, limits->max_tokens, limits->max_pages_in_tables, limits->max_logit_rows);
     model->family->plan(planner);
+    return inputs;
+}
+
+/* Of the largest step: its peak and its number of descriptors. Returns the bytes of its inputs. */
+static uint64_t measure(const struct model *model, const struct step_limits *limits, struct planner *planner)
+{
+    uint64_t inputs = measure_kind(model, limits, false, planner);
+    if (model->config.n_encoder_layers == 0) return inputs;
+    struct planner encoder;
+    (void)measure_kind(model, limits, true, &encoder); /* its inputs are laid out alike */
+    if (encoder.peak > planner->peak) planner->peak = encoder.peak;
+    if (encoder.n_descriptors > planner->n_descriptors) planner->n_descriptors = encoder.n_descriptors;
     return inputs;
 }
 
@@ -41,9 +57,8 @@ static uint64_t layer_page_bytes(const struct model *model, unsigned kv_format, 
 {
     const struct model_config *config = &model->config;
     const struct layer_config *l = &config->layers[layer];
-    if (l->attention == LAYER_LINEAR) return 0;
-    if (l->attention == LAYER_LATENT)
-        return card_page_bytes(kv_format, 1, config->latent.kv_rank + config->latent.rope_dims, 0);
+    if (l->attention == LAYER_LINEAR || l->shares_kv || layer < config->n_encoder_layers) return 0;
+    if (l->attention == LAYER_LATENT) return card_page_bytes(kv_format, 1, planner_latent_of(config, layer).width, 0);
     return card_page_bytes(kv_format, l->n_kv_heads, config->head_dim, config->head_dim);
 }
 
@@ -286,6 +301,25 @@ void step_memory_close(struct step_memory *memory)
     free(memory);
 }
 
+/* Kind of step, and what its tokens see of what an encoder made. */
+static int check_sources(const struct model *model, const struct step *step, struct error *err)
+{
+    const bool has_encoder = model->config.n_encoder_layers != 0;
+    if (step->encodes && (!has_encoder || step->n_logit_rows != 0))
+        return error_set(err, ERROR_BAD_ARGUMENT, "a step that encodes: %u rows of logits, %u layers to encode with",
+                         step->n_logit_rows, model->config.n_encoder_layers);
+    if (has_encoder && !step->encodes && step->sources == NULL)
+        return error_set(err, ERROR_BAD_ARGUMENT, "a decoder's step without what an encoder made");
+    for (uint32_t i = 0; i < step->n_tokens && has_encoder && !step->encodes; i++) {
+        const struct card_batch_token *source = &step->sources[i];
+        if (source->visible == 0 || source->visible > CARD_MAX_POSITIONS || source->position != 0 ||
+            (uint64_t)source->first_page + (source->visible - 1) / CARD_PAGE_TOKENS >= step->n_pages)
+            return error_set(err, ERROR_BAD_ARGUMENT, "token %u of the step sees %u positions of its encoder's pages",
+                             i, source->visible);
+    }
+    return 0;
+}
+
 static int check_step(const struct model *model, const struct step_limits *limits, const struct step *step,
                       struct error *err)
 {
@@ -318,15 +352,24 @@ static int check_step(const struct model *model, const struct step_limits *limit
     for (uint32_t i = 0; i < step->n_logit_rows; i++)
         if (step->logit_rows[i] >= step->n_tokens || (i > 0 && step->logit_rows[i] <= step->logit_rows[i - 1]))
             return error_set(err, ERROR_BAD_ARGUMENT, "rows of logits must ascend and be below %u", step->n_tokens);
-    return 0;
+    return check_sources(model, step, err);
 }
 
 static void fill_query_scales(const struct query_scale *scale, const struct step *step, float *out)
 {
     for (uint32_t i = 0; i < step->n_tokens; i++) {
         uint64_t periods = ((uint64_t)step->batch[i].position + scale->shift) / scale->period;
-        out[i] = (float)(1.0 + (double)scale->beta * model_log(1.0 + (double)periods));
+        double logarithm = model_log(1.0 + (double)periods);
+        out[i] = (float)(scale->is_logarithm ? logarithm : 1.0 + (double)scale->beta * logarithm);
     }
+}
+
+/* A batch table: entries, then page numbers. */
+static void fill_batch(const struct step *step, const struct card_batch_token *batch, uint8_t *table)
+{
+    memcpy(table, batch, step->n_tokens * sizeof *batch);
+    if (step->n_pages > 0)
+        memcpy(table + step->n_tokens * sizeof *batch, step->pages, step->n_pages * sizeof *step->pages);
 }
 
 /* The inputs as planner_begin laid them out. */
@@ -336,10 +379,10 @@ static void fill_inputs(const struct step_memory *memory, const struct planner *
     float *row = (float *)(void *)memory->inputs;
     for (uint32_t i = 0; i < step->n_tokens; i++, row += model->config.d_model)
         model_embed(model, step->tokens[i], row);
-    uint8_t *table = memory->inputs + (planner->batch - planner->arena);
-    memcpy(table, step->batch, step->n_tokens * sizeof *step->batch);
-    if (step->n_pages > 0)
-        memcpy(table + step->n_tokens * sizeof *step->batch, step->pages, step->n_pages * sizeof *step->pages);
+    fill_batch(step, step->batch, memory->inputs + (planner->batch - planner->arena));
+    if (model->config.n_encoder_layers != 0) /* a step that encodes has no use for them, but they are sent */
+        fill_batch(step, step->encodes ? step->batch : step->sources,
+                   memory->inputs + (planner->sources - planner->arena));
     if (model->config.query_scale.period != 0)
         fill_query_scales(&model->config.query_scale, step,
                           (float *)(void *)(memory->inputs + (planner->query_scales - planner->arena)));
@@ -392,6 +435,7 @@ int model_step(struct loaded_model *loaded, struct step_memory *memory, const st
         .index_pools = memory->pools + loaded->model->config.n_layers,
         .states = memory->states,
         .n_states = memory->limits.n_states,
+        .encodes = step->encodes,
         .is_long = is_long(loaded, &memory->limits),
         .pool_banks = memory->pool_banks,
         .arena = memory->arena,

@@ -19,8 +19,12 @@ static const struct {
     [TENSOR_OUTPUT] = {"output.weight", TENSOR_KIND_MATRIX},
     [TENSOR_OUTPUT_NORM] = {"output_norm.weight", TENSOR_KIND_VECTOR},
     [TENSOR_ROPE_FREQS] = {"rope_freqs.weight", TENSOR_KIND_HOST},
+    [TENSOR_ROPE_LOG] = {"rope_log.weight", TENSOR_KIND_HOST},
     [TENSOR_ROPE_LONG] = {"rope_factors_long.weight", TENSOR_KIND_HOST},
     [TENSOR_OUTPUT_NORM_BIAS] = {"output_norm.bias", TENSOR_KIND_VECTOR},
+    [TENSOR_ENCODER_NORM] = {"enc.output_norm.weight", TENSOR_KIND_VECTOR},
+    [TENSOR_ENCODER_DISTANCES] = {"enc.blk.0.attn_rel_b.weight", TENSOR_KIND_VECTOR},
+    [TENSOR_DECODER_DISTANCES] = {"dec.blk.0.attn_rel_b.weight", TENSOR_KIND_VECTOR},
     [TENSOR_ATTN_NORM] = {"attn_norm.weight", TENSOR_KIND_VECTOR},
     [TENSOR_ATTN_Q] = {"attn_q.weight", TENSOR_KIND_MATRIX},
     [TENSOR_ATTN_K] = {"attn_k.weight", TENSOR_KIND_MATRIX},
@@ -67,6 +71,12 @@ static const struct {
     [TENSOR_ATTN_KV_A_NORM] = {"attn_kv_a_norm.weight", TENSOR_KIND_VECTOR},
     [TENSOR_ATTN_K_B] = {"attn_k_b.weight", TENSOR_KIND_HEADS},
     [TENSOR_ATTN_V_B] = {"attn_v_b.weight", TENSOR_KIND_HEADS},
+    [TENSOR_ATTN_SLOPE] = {"attn_slope.weight", TENSOR_KIND_FLOAT},
+    [TENSOR_ATTN_OFFSET] = {"attn_slope.bias", TENSOR_KIND_VECTOR},
+    [TENSOR_INDEX_SLOPE] = {"indexer.slope.weight", TENSOR_KIND_FLOAT},
+    [TENSOR_INDEX_OFFSET] = {"indexer.slope.bias", TENSOR_KIND_VECTOR},
+    [TENSOR_INDEX_Q_NORM] = {"indexer.q_norm.weight", TENSOR_KIND_VECTOR},
+    [TENSOR_INDEX_Q_NORM_BIAS] = {"indexer.q_norm.bias", TENSOR_KIND_VECTOR},
     [TENSOR_INDEX_K] = {"indexer.attn_k.weight", TENSOR_KIND_MATRIX},
     [TENSOR_INDEX_K_NORM] = {"indexer.k_norm.weight", TENSOR_KIND_VECTOR},
     [TENSOR_INDEX_K_NORM_BIAS] = {"indexer.k_norm.bias", TENSOR_KIND_VECTOR},
@@ -87,6 +97,11 @@ static const struct {
     [TENSOR_LINEAR_GATE_B] = {"ssm_g_b.weight", TENSOR_KIND_FLOAT},
     [TENSOR_LINEAR_NORM] = {"ssm_norm.weight", TENSOR_KIND_VECTOR},
     [TENSOR_LINEAR_OUTPUT] = {"ssm_out.weight", TENSOR_KIND_MATRIX},
+    [TENSOR_CROSS_NORM] = {"cross_attn_norm.weight", TENSOR_KIND_VECTOR},
+    [TENSOR_CROSS_Q] = {"cross_attn_q.weight", TENSOR_KIND_MATRIX},
+    [TENSOR_CROSS_K] = {"cross_attn_k.weight", TENSOR_KIND_MATRIX},
+    [TENSOR_CROSS_V] = {"cross_attn_v.weight", TENSOR_KIND_MATRIX},
+    [TENSOR_CROSS_OUTPUT] = {"cross_attn_o.weight", TENSOR_KIND_MATRIX},
 };
 
 int tensor_table_init(struct tensor_table *table, uint32_t n_layers, struct error *err)
@@ -182,14 +197,15 @@ void tensor_table_rename(struct tensor_table *table, enum tensor_role role, uint
 /* As it is called in the file. */
 static void name_in_file(const struct tensor_table *table, size_t index, char name[TENSOR_NAME_BYTES])
 {
-    const char *suffix = table->entries[index].suffix;
-    tensor_table_name(index, name);
-    if (suffix == NULL) return;
-    if (index < TENSOR_FIRST_LAYER_ROLE)
+    const char *suffix = table->entries[index].suffix, *part = "";
+    if (suffix == NULL) suffix = roles[tensor_table_role(index)].suffix;
+    if (index < TENSOR_FIRST_LAYER_ROLE) {
         (void)snprintf(name, TENSOR_NAME_BYTES, "%s", suffix);
-    else
-        (void)snprintf(name, TENSOR_NAME_BYTES, "blk.%zu.%s",
-                       (index - TENSOR_FIRST_LAYER_ROLE) / TENSOR_ROLES_PER_LAYER, suffix);
+        return;
+    }
+    size_t layer = (index - TENSOR_FIRST_LAYER_ROLE) / TENSOR_ROLES_PER_LAYER, first = table->n_encoder_layers;
+    if (first > 0) part = layer < first ? "enc." : "dec.";
+    (void)snprintf(name, TENSOR_NAME_BYTES, "%sblk.%zu.%s", part, layer < first ? layer : layer - first, suffix);
 }
 
 /* Appends to a text of fixed size; what does not fit is cut. */
@@ -242,10 +258,11 @@ static bool shape_fits(const struct tensor_entry *entry, size_t index)
     return have[0] == entry->cols && have[1] == entry->rows && have[2] == entry->experts && have[3] == 1;
 }
 
-static int shape_error(const struct tensor_entry *entry, size_t index, const char *architecture, struct error *err)
+static int shape_error(const struct tensor_table *table, size_t index, const char *architecture, struct error *err)
 {
+    const struct tensor_entry *entry = &table->entries[index];
     char have[4 * 24] = "", want[4 * 24] = "", name[TENSOR_NAME_BYTES];
-    tensor_table_name(index, name);
+    name_in_file(table, index, name);
     for (unsigned d = 0; d < entry->tensor->n_dimensions; d++)
         append(have, sizeof have, "%s%" PRIu64, d ? ", " : "", entry->tensor->dimension[d]);
     append(want, sizeof want, "%" PRIu32, entry->cols);
@@ -255,10 +272,11 @@ static int shape_error(const struct tensor_entry *entry, size_t index, const cha
                      architecture, want);
 }
 
-static int type_error(const struct tensor_entry *entry, size_t index, struct error *err)
+static int type_error(const struct tensor_table *table, size_t index, struct error *err)
 {
+    const struct tensor_entry *entry = &table->entries[index];
     char name[TENSOR_NAME_BYTES];
-    tensor_table_name(index, name);
+    name_in_file(table, index, name);
     return error_set(err, ERROR_UNSUPPORTED,
                      "tensor %s: type %s is not supported (supported: " GGUF_SUPPORTED_TYPES ")", name,
                      gguf_tensor_type_name(entry->tensor->type));
@@ -268,6 +286,27 @@ static int by_address(const void *a, const void *b)
 {
     const struct gguf_tensor *const *x = a, *const *y = b;
     return (*x > *y) - (*x < *y);
+}
+
+/* "blk.N.": whether N is one of the layers that are left out. */
+static bool is_left_out(const struct tensor_table *table, struct gguf_string name)
+{
+    static const char prefix[] = "blk.";
+    const size_t first = sizeof prefix - 1;
+    uint64_t layer = 0;
+    size_t i = first;
+    if (name.length <= first || memcmp(name.bytes, prefix, first) != 0) return false;
+    for (; i < name.length && i < first + 9 && name.bytes[i] >= '0' && name.bytes[i] <= '9'; i++)
+        layer = 10 * layer + (uint64_t)(name.bytes[i] - '0');
+    return i > first && i < name.length && name.bytes[i] == '.' && layer >= table->n_layers &&
+           layer < (uint64_t)table->n_layers + table->n_left_out_layers;
+}
+
+static size_t count_left_out(const struct tensor_table *table, const struct gguf *file)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < gguf_n_tensors(file); i++) n += is_left_out(table, gguf_tensor_at(file, i)->name);
+    return n;
 }
 
 /* A tensor that nobody asked for would be left out of the sums silently, so it is an error. */
@@ -283,7 +322,7 @@ static int unknown_error(const struct tensor_table *table, const struct gguf *fi
     int result = 0;
     for (size_t i = 0; i < n_file && result == 0; i++) {
         const struct gguf_tensor *tensor = gguf_tensor_at(file, i);
-        if (bsearch(&tensor, found, n, sizeof *found, by_address) != NULL) continue;
+        if (bsearch(&tensor, found, n, sizeof *found, by_address) != NULL || is_left_out(table, tensor->name)) continue;
         result =
             error_set(err, ERROR_UNSUPPORTED, "tensor %.*s: architecture %s has no such tensor (%zu unknown of %zu)",
                       (int)tensor->name.length, tensor->name.bytes, architecture, n_file - n_found, n_file);
@@ -310,9 +349,11 @@ int tensor_table_resolve(struct tensor_table *table, const struct gguf *file, co
     for (size_t i = 0; i < table->n_entries; i++) {
         const struct tensor_entry *entry = &table->entries[i];
         if (entry->tensor == NULL) continue;
-        if (!gguf_type_supported(entry->tensor->type)) return type_error(entry, i, err);
-        if (!shape_fits(entry, i)) return shape_error(entry, i, architecture, err);
+        if (!gguf_type_supported(entry->tensor->type)) return type_error(table, i, err);
+        if (!shape_fits(entry, i)) return shape_error(table, i, architecture, err);
     }
-    if (n_found < gguf_n_tensors(file)) return unknown_error(table, file, n_found, architecture, err);
+    table->n_left_out = count_left_out(table, file);
+    if (n_found + table->n_left_out < gguf_n_tensors(file))
+        return unknown_error(table, file, n_found, architecture, err);
     return 0;
 }

@@ -20,8 +20,12 @@ enum tensor_role {
     TENSOR_OUTPUT, /* if the file has none, token_embd is used: tied embeddings */
     TENSOR_OUTPUT_NORM,
     TENSOR_ROPE_FREQS, /* what the inverse frequencies are divided by (Llama-3 rope scaling) */
+    TENSOR_ROPE_LOG,   /* logarithms of what the inverse frequencies are multiplied by */
     TENSOR_ROPE_LONG,  /* the same of long rope, for contexts beyond the original one */
     TENSOR_OUTPUT_NORM_BIAS,
+    TENSOR_ENCODER_NORM,      /* after the encoder's last layer */
+    TENSOR_ENCODER_DISTANCES, /* what is added to its scores, by buckets of distances and heads */
+    TENSOR_DECODER_DISTANCES,
     /* one per layer */
     TENSOR_ATTN_NORM,
     TENSOR_ATTN_Q,
@@ -67,8 +71,14 @@ enum tensor_role {
     TENSOR_ATTN_Q_B,
     TENSOR_ATTN_KV_A,
     TENSOR_ATTN_KV_A_NORM,
-    TENSOR_ATTN_K_B, /* of each head: from its query to the latent's space */
-    TENSOR_ATTN_V_B, /* of each head: from the latent's space to its value */
+    TENSOR_ATTN_K_B,   /* of each head: from its query to the latent's space */
+    TENSOR_ATTN_V_B,   /* of each head: from the latent's space to its value */
+    TENSOR_ATTN_SLOPE, /* of each head: its query's factor is slope * ln(1 + position) + offset */
+    TENSOR_ATTN_OFFSET,
+    TENSOR_INDEX_SLOPE,
+    TENSOR_INDEX_OFFSET,
+    TENSOR_INDEX_Q_NORM,
+    TENSOR_INDEX_Q_NORM_BIAS,
     TENSOR_INDEX_K,
     TENSOR_INDEX_K_NORM,
     TENSOR_INDEX_K_NORM_BIAS,
@@ -89,9 +99,14 @@ enum tensor_role {
     TENSOR_LINEAR_GATE_B,
     TENSOR_LINEAR_NORM,
     TENSOR_LINEAR_OUTPUT,
+    TENSOR_CROSS_NORM, /* attention of a decoder's layer to what the encoder made */
+    TENSOR_CROSS_Q,
+    TENSOR_CROSS_K,
+    TENSOR_CROSS_V,
+    TENSOR_CROSS_OUTPUT,
 };
 #define TENSOR_FIRST_LAYER_ROLE TENSOR_ATTN_NORM
-#define TENSOR_ROLE_END (TENSOR_LINEAR_OUTPUT + 1)
+#define TENSOR_ROLE_END (TENSOR_CROSS_OUTPUT + 1)
 #define TENSOR_ROLES_PER_LAYER (TENSOR_ROLE_END - TENSOR_FIRST_LAYER_ROLE)
 
 /* How a role's tensor is kept. */
@@ -115,6 +130,9 @@ struct tensor_entry {
 
 struct tensor_table {
     uint32_t n_layers;
+    uint32_t n_encoder_layers;  /* the first ones, which the file counts apart: enc.blk.N and dec.blk.N; 0: blk.N */
+    uint32_t n_left_out_layers; /* after the last one: what the file has of them is not looked at */
+    size_t n_left_out;          /* tensors of them that were found */
     size_t n_entries;
     struct tensor_entry *entries; /* owned */
 };

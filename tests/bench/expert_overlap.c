@@ -69,7 +69,7 @@ static int step(const struct run *run, struct loaded_model *loaded, struct step_
         batch[i] = (struct card_batch_token){.position = at + i, .visible = at + i + 1};
     }
     for (uint32_t i = 0; i < run->n_pages; i++) pages[i] = i;
-    const struct step step = {n, tokens, batch, run->n_pages, pages, 1, &last};
+    const struct step step = {n, tokens, batch, run->n_pages, pages, 1, &last, .sources = NULL};
     return model_step(loaded, memory, &step, run->logits, err);
 }
 

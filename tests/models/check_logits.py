@@ -32,10 +32,12 @@ class Failure(Exception):
     pass
 
 
-def run_logits(sluice, model, card, tokens, n_vocab):
-    """One row of n_vocab logits for each of tokens."""
+def run_logits(sluice, model, card, tokens, n_vocab, source=None):
+    """One row of n_vocab logits for each of tokens; source: what an encoder reads, tokens being its decoder's."""
     with tempfile.NamedTemporaryFile() as out:
-        command = [sluice, "logits", str(model), "--card", card, "--tokens", ",".join(map(str, tokens)), "--out", out.name]
+        command = [sluice, "logits", str(model), "--card", card, "--out", out.name]
+        command += ["--tokens", ",".join(map(str, source or tokens))]
+        command += ["--decoder-tokens", ",".join(map(str, tokens))] if source else []
         try:
             done = subprocess.run(command, capture_output=True, timeout=120)
         except subprocess.TimeoutExpired as late:
@@ -80,16 +82,28 @@ def compare(got, want, card, peer, ratios):
     return found
 
 
+def kind_of(model):
+    """Of a folder of safetensors: f32, as what its weights are rounded to is no format of a file."""
+    return "f32" if model.is_dir() else model.stem.removeprefix("model-")
+
+
 def check_file(sluice, model, card, ratios):
     reference = json.loads((model.parent / "reference.json").read_text())
-    kind, n_vocab = model.stem.removeprefix("model-"), reference["n_vocab"]
+    kind, n_vocab = kind_of(model), reference["n_vocab"]
     want = numpy.fromfile(model.parent / f"logits-{kind}.bin", "<f4").reshape(-1, n_vocab)
     rows, steps = [], 0
     for i, prompt in enumerate(reference["prompts"]):
+        source, decoder = None, reference.get("decoder_inputs")
+        if decoder:
+            source, prompt = prompt, decoder[i]
+        got = run_logits(sluice, model, card, prompt, n_vocab, source)
+        rows.append(got)
+        # What follows a decoder's inputs was made from its start token; steps count where 8-bit activations turn no choice.
         greedy, margins = reference["greedy"][kind][i], reference["greedy_margins"][kind][i]
-        got = run_logits(sluice, model, card, prompt + greedy[:-1], n_vocab)
-        steps += check_greedy(got, len(prompt), greedy, margins, GREEDY_MARGIN[card])
-        rows.append(got[: len(prompt)])
+        start = prompt[:1] if decoder else prompt
+        if card == "ref" or not reference.get("choices_turn"):
+            got = run_logits(sluice, model, card, start + greedy[:-1], n_vocab, source)
+            steps += check_greedy(got, len(start), greedy, margins, GREEDY_MARGIN[card])
     return f"{compare(numpy.concatenate(rows), want, card, reference['llama_cpp'][kind] or NO_PEER, ratios)}, {steps} greedy steps"
 
 
@@ -114,8 +128,8 @@ def main():
     passed = failed = 0
     ratios = []
     for card in ["ref", "sim"] if options.card == "both" else [options.card]:
-        for model in sorted(FIXTURES.glob("*/model-*.gguf")):
-            name = f"{model.parent.name} {model.stem.removeprefix('model-')}"
+        for model in sorted([*FIXTURES.glob("*/model-*.gguf"), *FIXTURES.glob("*/hf")]):
+            name = f"{model.parent.name} {kind_of(model)}"
             if card != "ref" and name.endswith(" f32"):
                 continue  # the references of f32 files do not round weights; the int8 ones have files of their own
             if options.word and not any(word in name for word in options.word):

@@ -73,13 +73,18 @@ def fails(card, env, *wanted):
 
 
 def models():
-    return [*sorted((ROOT / "tests/fixtures/models").glob("*/model-*.gguf")), DEMO]
+    """All with --every; otherwise what differs in the operations that they use."""
+    folders = ["*"] if ARGS.every else ["llama*", "qwen2", "qwen3", "qwen3_moe", "deepseek_v32", "qwen3_next"]
+    files = [file for folder in folders for file in (ROOT / "tests/fixtures/models").glob(f"{folder}/model-*.gguf")]
+    return [*sorted(files), DEMO]
 
 
 def same_logits():
     """Every fixture and the demo model: the bytes of `sim`."""
-    ways = [[], ["--chunk", "7", "--beside", "3"], ["--cached"]] if ARGS.every else [[]]
     for model in models():
+        ways = [[], ["--chunk", "7", "--beside", "3"], ["--cached"]] if ARGS.every else [[]]
+        if model.parent.name.startswith(("kimi_linear", "qwen3_5", "qwen3_next", "t5")):  # prefixes do not carry these on
+            ways = ways[:2]
         for way in ways:
             want = logits("sim", model, *way)
             for mode in MODES:
@@ -92,7 +97,7 @@ def same_logits_by_the_hls_code():
 
 
 def same_logits_with_streamed_experts():
-    model = next(m for m in models() if "moe" in str(m))
+    model = next(m for m in models() if m.parent.name == "qwen3_moe")
     want = logits("sim", model)
     for mode in MODES:
         assert logits("xrt", model, "--expert-slots", "6", "--chunk", "7", env=ENVIRONMENT[mode]) == want, mode

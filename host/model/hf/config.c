@@ -29,6 +29,7 @@ static const struct hf_family families[] = {
     {"ministral3", "mistral3", "silu", HF_TRAIT_ROPE_PAIRS | HF_TRAIT_WINDOW},
     {"mistral", "llama", "silu", HF_TRAIT_ROPE_PAIRS | HF_TRAIT_WINDOW},
     {"mistral4", "mistral4", "silu", HF_TRAIT_MLA | HF_TRAIT_EXPERTS | HF_TRAIT_FUSED_EXPERTS},
+    {"mistral_large4_text", "mistral-large4", "silu", HF_TRAIT_MLA | HF_TRAIT_EXPERTS | HF_TRAIT_INDEXER},
     {"mixtral", "llama", "silu", HF_TRAIT_ROPE_PAIRS | HF_TRAIT_EXPERTS | HF_TRAIT_WINDOW},
     {"olmo2", "olmo2", "silu", HF_TRAIT_POST_NORM},
     {"olmoe", "olmoe", "silu", HF_TRAIT_EXPERTS},
@@ -44,6 +45,7 @@ static const struct hf_family families[] = {
     {"qwen3_5_moe_text", "qwen35moe", "silu",
      HF_TRAIT_NORM_PLUS_ONE | HF_TRAIT_POST_NORM | HF_TRAIT_EXPERTS | HF_TRAIT_LINEAR | HF_TRAIT_TILED_VALUES},
     {"step3p5", "step35", "silu", HF_TRAIT_NORM_PLUS_ONE | HF_TRAIT_EXPERTS | HF_TRAIT_WINDOW},
+    {"t5", "t5", "relu", HF_TRAIT_ENCODER},
 };
 
 /* ---- reading ---- */
@@ -291,6 +293,10 @@ int hf_config_read(json_t *root, const char *file, struct header_writer *out, st
     find_family(config, root);
     if (config->status < 0) return config->status;
     header_put_string(out, "general.architecture", config->family->architecture, strlen(config->family->architecture));
+    if (config->family->traits & HF_TRAIT_ENCODER) {
+        hf_config_t5(config);
+        return config->status;
+    }
     read_sizes(config);
     put_heads(config);
     read_epsilon(config);

@@ -42,6 +42,8 @@ struct hf_family {
 #define HF_TRAIT_LAYER_NORM 256u     /* layer_norm_eps instead of rms_norm_eps */
 #define HF_TRAIT_WINDOW 512u         /* computes sliding_window */
 #define HF_TRAIT_FUSED_EXPERTS 1024u /* gate and up of experts stay one matrix */
+#define HF_TRAIT_ENCODER                                                                                               \
+    2048u /* encoder and decoder (T5), whose configuration has other names for all that others share */
 
 struct hf_config {
     json_t *root;         /* borrowed: of the text model */
@@ -92,6 +94,9 @@ void hf_config_experts(struct hf_config *config);
 void hf_config_latent(struct hf_config *config);
 void hf_config_linear(struct hf_config *config);
 void hf_config_windows(struct hf_config *config);
+
+/* All of T5's. (config_t5.c) */
+void hf_config_t5(struct hf_config *config);
 
 /* What only one family has. (config_families.c) */
 void hf_config_special(struct hf_config *config);

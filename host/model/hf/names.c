@@ -14,6 +14,7 @@ enum operation {
     KEY,
     NORM, /* a vector, plus one where the family says so */
     VECTOR,
+    COLUMN,    /* a vector as a matrix of one column */
     GATE_HALF, /* of experts' gate and up in one: the first half of the rows, the second */
     UP_HALF,
     GATE_HALF_TURNED,
@@ -119,6 +120,36 @@ static const struct rule layer_rules[] = {
     {"block_sparse_moe.shared_experts.gate_proj.weight", "ffn_gate_shexp.weight", KEEP, NULL},
     {"block_sparse_moe.shared_experts.up_proj.weight", "ffn_up_shexp.weight", KEEP, NULL},
     {"block_sparse_moe.shared_experts.down_proj.weight", "ffn_down_shexp.weight", KEEP, NULL},
+    /* Mistral Large 4, in its own names */
+    {"attention_norm.weight", "attn_norm.weight", NORM, "mistral-large4"},
+    {"ffn_norm.weight", "ffn_norm.weight", NORM, "mistral-large4"},
+    {"attention.wq.weight", "attn_q.weight", KEEP, "mistral-large4"},
+    {"attention.wkv_a_with_mqa.weight", "attn_kv_a_mqa.weight", KEEP, "mistral-large4"},
+    {"attention.kv_a_norm.weight", "attn_kv_a_norm.weight", VECTOR, "mistral-large4"},
+    {"attention.wkv_b.weight", "attn_k_b.weight", LATENT_KEYS, "mistral-large4"},
+    {"attention.wkv_b.weight", "attn_v_b.weight", LATENT_VALUES, "mistral-large4"},
+    {"attention.wo.weight", "attn_output.weight", KEEP, "mistral-large4"},
+    {"attention.ssmax_scaling.s", "attn_slope.weight", COLUMN, "mistral-large4"},
+    {"attention.ssmax_scaling.b", "attn_slope.bias", VECTOR, "mistral-large4"},
+    {"attention.indexer.ssmax_scaling.s", "indexer.slope.weight", COLUMN, "mistral-large4"},
+    {"attention.indexer.ssmax_scaling.b", "indexer.slope.bias", VECTOR, "mistral-large4"},
+    {"attention.indexer.q_input_norm.weight", "indexer.q_norm.weight", VECTOR, "mistral-large4"},
+    {"attention.indexer.q_input_norm.bias", "indexer.q_norm.bias", VECTOR, "mistral-large4"},
+    {"attention.indexer.k_norm.weight", "indexer.k_norm.weight", VECTOR, "mistral-large4"},
+    {"attention.indexer.k_norm.bias", "indexer.k_norm.bias", VECTOR, "mistral-large4"},
+    {"attention.indexer.wk.weight", "indexer.attn_k.weight", KEEP, "mistral-large4"},
+    {"attention.indexer.wq_b.weight", "indexer.attn_q_b.weight", KEEP, "mistral-large4"},
+    {"attention.indexer.weights_proj.weight", "indexer.proj.weight", KEEP, "mistral-large4"},
+    {"feed_forward.w1.weight", "ffn_gate.weight", KEEP, "mistral-large4"},
+    {"feed_forward.w3.weight", "ffn_up.weight", KEEP, "mistral-large4"},
+    {"feed_forward.w2.weight", "ffn_down.weight", KEEP, "mistral-large4"},
+    {"gate.weight", "ffn_gate_inp.weight", KEEP, "mistral-large4"},
+    {"experts.#.w1.weight", "ffn_gate_exps.weight", KEEP, "mistral-large4"},
+    {"experts.#.w3.weight", "ffn_up_exps.weight", KEEP, "mistral-large4"},
+    {"experts.#.w2.weight", "ffn_down_exps.weight", KEEP, "mistral-large4"},
+    {"shared_experts.w1.weight", "ffn_gate_shexp.weight", KEEP, "mistral-large4"},
+    {"shared_experts.w3.weight", "ffn_up_shexp.weight", KEEP, "mistral-large4"},
+    {"shared_experts.w2.weight", "ffn_down_shexp.weight", KEEP, "mistral-large4"},
     /* Step 3.5 */
     {"moe.gate.weight", "ffn_gate_inp.weight", KEEP, "step35"},
     {"moe.router_bias", "exp_probs_b.bias", VECTOR, "step35"},
@@ -183,6 +214,45 @@ static const struct rule model_rules[] = {
     {"final_layer_norm.weight", "output_norm.weight", NORM, "gptneox"},
     {"final_layer_norm.bias", "output_norm.bias", VECTOR, "gptneox"},
     {"embed_out.weight", "output.weight", KEEP, "gptneox"},
+    {"tok_embeddings.weight", "token_embd.weight", KEEP, "mistral-large4"},
+    {"output.weight", "output.weight", KEEP, "mistral-large4"},
+    {"lerope.alpha", "rope_log.weight", VECTOR, "mistral-large4"},
+    {"shared.weight", "token_embd.weight", KEEP, "t5"},
+    {"encoder.final_layer_norm.weight", "enc.output_norm.weight", NORM, "t5"},
+    {"decoder.final_layer_norm.weight", "dec.output_norm.weight", NORM, "t5"},
+};
+
+/* T5's, after "encoder.block.N.layer." and "decoder.block.N.layer.". */
+static const struct rule encoder_rules[] = {
+    {"0.layer_norm.weight", "attn_norm.weight", NORM, NULL},
+    {"0.SelfAttention.q.weight", "attn_q.weight", KEEP, NULL},
+    {"0.SelfAttention.k.weight", "attn_k.weight", KEEP, NULL},
+    {"0.SelfAttention.v.weight", "attn_v.weight", KEEP, NULL},
+    {"0.SelfAttention.o.weight", "attn_o.weight", KEEP, NULL},
+    {"0.SelfAttention.relative_attention_bias.weight", "attn_rel_b.weight", KEEP, NULL},
+    {"1.layer_norm.weight", "ffn_norm.weight", NORM, NULL},
+    {"1.DenseReluDense.wi.weight", "ffn_up.weight", KEEP, NULL},
+    {"1.DenseReluDense.wi_0.weight", "ffn_gate.weight", KEEP, NULL},
+    {"1.DenseReluDense.wi_1.weight", "ffn_up.weight", KEEP, NULL},
+    {"1.DenseReluDense.wo.weight", "ffn_down.weight", KEEP, NULL},
+};
+static const struct rule decoder_rules[] = {
+    {"0.layer_norm.weight", "attn_norm.weight", NORM, NULL},
+    {"0.SelfAttention.q.weight", "attn_q.weight", KEEP, NULL},
+    {"0.SelfAttention.k.weight", "attn_k.weight", KEEP, NULL},
+    {"0.SelfAttention.v.weight", "attn_v.weight", KEEP, NULL},
+    {"0.SelfAttention.o.weight", "attn_o.weight", KEEP, NULL},
+    {"0.SelfAttention.relative_attention_bias.weight", "attn_rel_b.weight", KEEP, NULL},
+    {"1.layer_norm.weight", "cross_attn_norm.weight", NORM, NULL},
+    {"1.EncDecAttention.q.weight", "cross_attn_q.weight", KEEP, NULL},
+    {"1.EncDecAttention.k.weight", "cross_attn_k.weight", KEEP, NULL},
+    {"1.EncDecAttention.v.weight", "cross_attn_v.weight", KEEP, NULL},
+    {"1.EncDecAttention.o.weight", "cross_attn_o.weight", KEEP, NULL},
+    {"2.layer_norm.weight", "ffn_norm.weight", NORM, NULL},
+    {"2.DenseReluDense.wi.weight", "ffn_up.weight", KEEP, NULL},
+    {"2.DenseReluDense.wi_0.weight", "ffn_gate.weight", KEEP, NULL},
+    {"2.DenseReluDense.wi_1.weight", "ffn_up.weight", KEEP, NULL},
+    {"2.DenseReluDense.wo.weight", "ffn_down.weight", KEEP, NULL},
 };
 
 /* Where a matrix goes. */
@@ -222,8 +292,10 @@ static bool skip_number(const char **name, uint32_t *value)
 static bool is_left_out(const char *name)
 {
     static const char *const prefixes[] = {
-        "vision_model.",        "vision_tower.", "visual.", "multi_modal_projector.", "mm_projector.",
-        "vit_large_projector.", "audio_tower.",  "mtp.",    "embed_audio.",           "embed_vision."};
+        "vision_model.", "vision_tower.",         "visual.",         "multi_modal_projector.",
+        "mm_projector.", "vit_large_projector.",  "audio_tower.",    "mtp.",
+        "embed_audio.",  "embed_vision.",         "vision_encoder.", "vision_language_adapter.",
+        "patch_merger.", "pre_mm_projector_norm."};
     static const char *const endings[] = {".rotary_emb.inv_freq", ".attention.masked_bias", ".attention.bias"};
     size_t length = strlen(name);
     for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
@@ -240,6 +312,14 @@ static const char *without_prefix(const char *name)
     while (skip(&name, "model.") || skip(&name, "language_model.") || skip(&name, "text_model.") ||
            skip(&name, "gpt_neox.")) {}
     return name;
+}
+
+bool hf_names_predicts(const struct hf_config *config, const char *name)
+{
+    const char *at = without_prefix(name);
+    uint32_t layer;
+    if (strncmp(at, "mtp.", 4) == 0) return true;
+    return skip(&at, "layers.") && skip_number(&at, &layer) && layer >= config->shape.n_layers;
 }
 
 bool hf_names_leave_out(const char *name) { return is_left_out(without_prefix(name)); }
@@ -303,12 +383,40 @@ static int apply_rules(const struct hf_config *config, const struct rule *rules,
     return places->count > before ? 0 : unknown(config, weight->name.bytes, err);
 }
 
+/* Of T5's published files: copies of the embedding, and a matrix that no program reads. */
+static bool is_idle(const struct hf_config *config, const char *name)
+{
+    static const char *const names[] = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight",
+                                        "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (config->family->traits & HF_TRAIT_ENCODER && strcmp(name, names[i]) == 0) return true;
+    return false;
+}
+
+/* A layer of an encoder or a decoder. */
+static int place_block(const struct hf_config *config, const struct hf_weight *weight, const char *at, bool decoder,
+                       struct places *places, struct error *err)
+{
+    uint32_t layer;
+    char prefix[24];
+    if (!skip_number(&at, &layer) || !skip(&at, "layer.")) return unknown(config, weight->name.bytes, err);
+    (void)snprintf(prefix, sizeof prefix, "%s.blk.%u.", decoder ? "dec" : "enc", layer);
+    if (decoder)
+        return apply_rules(config, decoder_rules, sizeof decoder_rules / sizeof decoder_rules[0], at, prefix, weight,
+                           places, err);
+    return apply_rules(config, encoder_rules, sizeof encoder_rules / sizeof encoder_rules[0], at, prefix, weight,
+                       places, err);
+}
+
 static int place_weight(const struct hf_config *config, const struct hf_weight *weight, struct places *places,
                         struct error *err)
 {
     const char *name = without_prefix(weight->name.bytes), *at = name;
     uint32_t layer;
     char prefix[24];
+    if (is_idle(config, name)) return 0;
+    if (config->family->traits & HF_TRAIT_ENCODER && (skip(&at, "encoder.block.") || skip(&at, "decoder.block.")))
+        return place_block(config, weight, at, name[0] == 'd', places, err);
     if (!skip(&at, "layers.")) {
         if (config->shape.tied && (strcmp(name, "lm_head.weight") == 0 || strcmp(name, "embed_out.weight") == 0))
             return 0;
@@ -367,16 +475,17 @@ static void set_linear(const struct hf_config *config, enum operation operation,
 static void set_latent(const struct hf_config *config, enum operation operation, struct hf_rows *rows)
 {
     const struct hf_shape *s = &config->shape;
-    uint32_t head = s->nope_dims + s->value_dims;
+    uint32_t head = rows->parts[0]->rows / s->n_heads; /* layers may differ in it */
+    if (head <= s->value_dims) head = s->nope_dims + s->value_dims;
     if (operation == LATENT_VALUES) {
         rows->split = s->n_heads;
-        set_run(rows, s->n_heads * s->value_dims, head, s->nope_dims, s->value_dims);
+        set_run(rows, s->n_heads * s->value_dims, head, head - s->value_dims, s->value_dims);
         return;
     }
     rows->matrices = s->n_heads;
     rows->turned = true;
     rows->turn_stride = head;
-    rows->cols = s->nope_dims;
+    rows->cols = head - s->value_dims;
 }
 
 /* Of matrices that have gate and up: the first half or the second, or every other one. */
@@ -413,6 +522,7 @@ static void set_operation(const struct hf_config *config, enum operation operati
         rows->is_vector = true;
         if (weight->cols > 1) rows->cols = weight->cols;
         break;
+    case COLUMN: rows->is_vector = false; break;
     case NEGATIVE_EXP:
         rows->value = HF_VALUE_NEGATIVE_EXP;
         rows->is_vector = true;

@@ -24,6 +24,8 @@ struct hf_tensor_list {
  */
 int hf_names_map(const struct hf_config *config, const struct hf_weights *weights, struct hf_tensor_list *list,
                  struct error *err);
+/* Whether a tensor of this name belongs to a layer that predicts further tokens. */
+bool hf_names_predicts(const struct hf_config *config, const char *name);
 /* Whether a tensor of this name is left out: its type and shape are nobody's business then. */
 bool hf_names_leave_out(const char *name);
 void hf_tensor_list_release(struct hf_tensor_list *list);

@@ -59,7 +59,9 @@ static void run_beside(const char *path, unsigned kv_format, unsigned threads, u
     if (beside == 0) submit(&all, recorder, 1000, N_PROMPT, N_NEW);
     finish(all.engine, recorder);
     assert_int_equal(recorder->reason, FINISH_LENGTH);
-    assert_int_equal(recorder->n_rows, N_PROMPT + N_NEW - 1);
+    /* Where an encoder reads the prompt, the decoder has its start token only. */
+    const bool has_encoder = model_get_config(all.model)->n_encoder_layers > 0;
+    assert_int_equal(recorder->n_rows, (has_encoder ? 1 : N_PROMPT) + N_NEW - 1);
     model_engine_close(&all);
 }
 
@@ -85,11 +87,67 @@ static void test_same_bits_in_every_way(void **state)
     (void)state;
     glob_t found;
     assert_int_equal(glob(FIXTURES "/models/*/model-q4_*.gguf", 0, NULL, &found), 0);
-    assert_in_range(found.gl_pathc, 4, 100); /* every family, and Q4_K */
+    assert_in_range(found.gl_pathc, 20, 100); /* each kind of attention, and Q4_K */
     static const unsigned formats[] = {CARD_FORMAT_F16, CARD_FORMAT_INT8, CARD_FORMAT_INT4, CARD_FORMAT_F32};
     for (size_t i = 0; i < found.gl_pathc; i++)
-        for (size_t f = 0; f < sizeof formats / sizeof formats[0]; f++) assert_same_bits(found.gl_pathv[i], formats[f]);
+        assert_same_bits(found.gl_pathv[i], formats[i % (sizeof formats / sizeof formats[0])]);
     globfree(&found);
+    for (size_t f = 0; f < sizeof formats / sizeof formats[0]; f++)
+        assert_same_bits(FIXTURES "/models/qwen3_moe/model-q4_0.gguf", formats[f]);
+}
+
+#define T5 FIXTURES "/models/t5/model-q4_0.gguf"
+
+static void refused(struct engine *engine, const struct engine_request *request, int code, const char *words)
+{
+    uint64_t id;
+    struct error err = {0};
+    assert_int_equal(engine_submit(engine, request, &id, &err), code);
+    if (strstr(err.text, words) == NULL) fail_msg("not about %s: %s", words, err.text);
+}
+
+/* What an encoder reads and what its decoder begins with, said apart, are what a prompt alone stands for. */
+static void test_an_encoder_reads_the_source(void **state)
+{
+    (void)state;
+    struct model_engine all;
+    struct recorder by_prompt = {0}, by_source = {0};
+    struct error err = {0};
+    struct engine_limits limits;
+    uint32_t source[300];
+    const struct engine_options options = {.max_sequences = 2, .context = 256};
+    model_engine_open(&all, T5, 1, &options);
+    engine_get_limits(all.engine, &limits);
+    assert_int_equal(limits.source, 128);
+    by_prompt.n_vocab = by_source.n_vocab = model_get_config(all.model)->n_vocab;
+    prompt_make(source, 300, 1000, by_prompt.n_vocab);
+    const uint32_t start = model_get_config(all.model)->start_token;
+    struct engine_request request = recorder_request(&by_source, &start, 1, N_NEW);
+    request.source = source;
+    request.n_source = N_PROMPT;
+    submit(&all, &by_prompt, 1000, N_PROMPT, N_NEW);
+    if (engine_submit(all.engine, &request, &by_source.id, &err) < 0) fail_msg("%s", err.text);
+    finish(all.engine, &by_prompt);
+    finish(all.engine, &by_source);
+    assert_int_equal(by_source.n_rows, N_NEW);
+    assert_memory_equal(by_prompt.rows, by_source.rows, (size_t)N_NEW * by_source.n_vocab * sizeof(float));
+    recorder_free(&by_prompt);
+    recorder_free(&by_source);
+
+    request.n_source = 129;
+    refused(all.engine, &request, ERROR_TOO_LARGE, "129 tokens, it reads 128 at most");
+    request.n_source = 100; /* four pages */
+    request.prompt = source;
+    request.n_prompt = 129;
+    refused(all.engine, &request, ERROR_TOO_LARGE, "the context holds 256");
+    source[1] = by_source.n_vocab + UINT32_MAX / 2;
+    request.n_prompt = 1;
+    refused(all.engine, &request, ERROR_BAD_ARGUMENT, "place 1 of the encoder's input");
+    model_engine_close(&all);
+
+    model_engine_open(&all, FIXTURES "/models/llama/model-q4_0.gguf", 1, &options);
+    refused(all.engine, &request, ERROR_BAD_ARGUMENT, "the model has none");
+    model_engine_close(&all);
 }
 
 /* Capacity counts the bytes that pages of this format have, by the table in card_layout.h written out. */
@@ -239,6 +297,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_bits_in_every_way),
+        cmocka_unit_test(test_an_encoder_reads_the_source),
         cmocka_unit_test(test_pages_of_each_format_have_their_size),
         cmocka_unit_test(test_used_pages_leave_no_trace),
         cmocka_unit_test(test_text_of_a_completion),

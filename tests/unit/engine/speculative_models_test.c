@@ -14,6 +14,7 @@
 
 #include <glob.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #define N_PROMPT 50u
 #define N_NEW 60u
@@ -99,6 +100,7 @@ static void test_same_bits(void **state)
         char other[300];
         const char *path = found.gl_pathv[i];
         snprintf(other, sizeof other, "%.*sq4_0.gguf", (int)(strlen(path) - strlen("q8_0.gguf")), path);
+        if (access(other, R_OK) != 0) continue; /* no smaller file to draft with */
         const struct draft_load_options off = {0}, lookup = {.lookup = true},
                                         model = {.model_path = other, .threads = 1};
         for (size_t f = 0; f < sizeof formats / sizeof formats[0]; f++) {

@@ -59,7 +59,7 @@ static void record(const char *path, const char *spec, uint32_t slots, uint32_t 
             batch[i] = (struct card_batch_token){.position = position, .visible = position + 1};
             if (i >= chunk - wanted) rows[i - (chunk - wanted)] = i;
         }
-        const struct step step = {chunk, tokens, batch, 2, pages, wanted, rows};
+        const struct step step = {chunk, tokens, batch, 2, pages, wanted, rows, .sources = NULL};
         experts_begin_step(loaded, &step);
         if (model_step(loaded, memory, &step, logits, &err) < 0) fail_msg("%s", err.text);
         experts_end_step(loaded);

@@ -101,7 +101,7 @@ static void compute(struct loaded_model *loaded, struct step_memory *memory, uin
             rows[i] = i;
             batch[i] = (struct card_batch_token){.position = at + i, .visible = at + i + 1};
         }
-        const struct step step = {n, tokens, batch, 1, &page, n, rows};
+        const struct step step = {n, tokens, batch, 1, &page, n, rows, .sources = NULL};
         if (model_step(loaded, memory, &step, logits + (size_t)at * N_VOCAB, &err) < 0) fail_msg("%s", err.text);
     }
 }

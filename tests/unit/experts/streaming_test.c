@@ -74,7 +74,7 @@ static int step(struct all *all, uint32_t at, uint32_t n, float *logits, struct 
         batch[i] = (struct card_batch_token){
             .position = position, .first_page = 2 * sequence, .visible = position + 1, .state = sequence};
     }
-    const struct step step = {2 * n, tokens, batch, 4, pages, 2 * n, rows};
+    const struct step step = {2 * n, tokens, batch, 4, pages, 2 * n, rows, .sources = NULL};
     return model_step(all->loaded, all->memory, &step, logits, err);
 }
 

@@ -280,6 +280,8 @@ static void test_experts_are_the_same(void **state)
     struct error err = {0};
     struct model *a, *b;
     put_all(source, 0);
+    memset(st_add(&st, "mtp.fc.weight", "F32", 1, (const uint32_t[1]){8}, 32), 0, 32); /* predict further tokens */
+    memset(st_add(&st, "model.layers.2.eh_proj.weight", "F32", 1, (const uint32_t[1]){8}, 32), 0, 32);
     st_write(&st, folder, "model.safetensors");
     write_text("config.json", qwen3_moe_config);
     gguf_close(source);
@@ -288,6 +290,8 @@ static void test_experts_are_the_same(void **state)
     if (model_open(path, &b, &err) < 0) fail_msg("%s", err.text);
     if (model_open(FIXTURES "/models/qwen3_moe/model-f32.gguf", &a, &err) < 0) fail_msg("%s", err.text);
     expect_same_tensors(model_file(a), model_file(b));
+    assert_int_equal(model_left_out(a), 0);
+    assert_int_equal(model_left_out(b), 2);
     struct model_config x = *model_get_config(a), y = *model_get_config(b);
     assert_memory_equal(x.layers, y.layers, x.n_layers * sizeof *x.layers);
     x.layers = y.layers = NULL;
@@ -325,6 +329,28 @@ static void expect_config_refusal(const char *from, const char *to, int code, co
     expect_refusal(code, word, folder);
 }
 
+/* Dynamic NTK is no scaling within the context that the model was trained for, and there is no longer one. */
+static void test_dynamic_rotation(void **state)
+{
+    (void)state;
+    char config[sizeof llama_config + 64];
+    const char *at = strstr(llama_config, "llama3");
+    struct error err = {0};
+    struct model *model;
+    struct gguf *source = open_fixture(FIXTURES "/models/llama/model-f32.gguf");
+    put_all(source, 16);
+    gguf_close(source);
+    st_write(&st, folder, "model.safetensors");
+    (void)snprintf(config, sizeof config, "%.*sdynamic%s", (int)(at - llama_config), llama_config,
+                   at + strlen("llama3"));
+    write_text("config.json", config);
+    if (model_open(folder, &model, &err) < 0) fail_msg("%s", err.text);
+    assert_int_equal(model_get_config(model)->rope_scaling, ROPE_SCALING_NONE);
+    assert_int_equal(model_get_config(model)->context_length, 2048);
+    assert_null(gguf_find_tensor(model_file(model), "rope_freqs.weight"));
+    model_close(model);
+}
+
 static void test_configurations(void **state)
 {
     (void)state;
@@ -344,7 +370,7 @@ static void test_configurations(void **state)
     expect_config_refusal("\"num_hidden_layers\":3", "\"num_hidden_layers\":99999999", ERROR_BAD_FILE,
                           "num_hidden_layers");
     expect_config_refusal("\"silu\"", "\"relu2\"", ERROR_UNSUPPORTED, "hidden_act");
-    expect_config_refusal("\"llama3\"", "\"dynamic\"", ERROR_UNSUPPORTED, "rope_type");
+    expect_config_refusal("\"llama3\"", "\"elastic\"", ERROR_UNSUPPORTED, "rope_type");
     expect_config_refusal("\"num_hidden_layers\":3", "\"num_hidden_layers\":4", ERROR_BAD_FILE,
                           "blk.3.attn_norm.weight");
     expect_config_refusal("\"head_dim\":16", "\"head_dim\":24", ERROR_BAD_FILE, "heads");
@@ -438,6 +464,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_llama_is_the_same, setup, teardown),
         cmocka_unit_test_setup_teardown(test_experts_are_the_same, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_dynamic_rotation, setup, teardown),
         cmocka_unit_test_setup_teardown(test_configurations, setup, teardown),
         cmocka_unit_test_setup_teardown(test_tensors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_shards, setup, teardown),

@@ -68,7 +68,7 @@ static void test_the_family_table_is_complete(void **state)
         assert_string_equal(family->architecture, names[n]);
         for (size_t i = 0; i < n; i++) assert_string_not_equal(names[i], names[n]);
     }
-    assert_int_equal(n, 26);
+    assert_int_equal(n, 28);
     for (size_t i = 0; i < 4; i++)
         assert_non_null(family_find((struct gguf_string){architectures[i], strlen(architectures[i])}));
     assert_null(family_find((struct gguf_string){"llam", 4}));
@@ -185,6 +185,29 @@ static void test_unsupported_types_are_named(void **state)
     tiny_init(&tiny, "llama");
     tiny_tensor(&tiny, "blk.0.ffn_up.weight")->type = GGUF_I8;
     expect_refusal(&tiny, ERROR_UNSUPPORTED, "blk.0.ffn_up.weight: type I8 is not supported", "Q4_0, Q4_1, Q5_0");
+}
+
+/* They are among block_count's, and whatever they have is not looked at; other layers beyond the last one are an error. */
+static void test_layers_that_predict_are_left_out(void **state)
+{
+    (void)state;
+    struct tiny_model tiny;
+    struct model *model;
+    struct error err = {0};
+    tiny_init(&tiny, "llama");
+    tiny_u32(&tiny, "block_count", 2);
+    tiny_u32(&tiny, "nextn_predict_layers", 1);
+    tiny_add(&tiny, "blk.1.nextn.eh_proj.weight", GGUF_Q4_0, 64, 32, 1);
+    tiny_add(&tiny, "blk.1.attn_norm.weight", GGUF_F32, 32, 1, 1);
+    if (tiny_open(&tiny, &model, &err) < 0) fail_msg("%s", err.text);
+    assert_int_equal(model_get_config(model)->n_layers, 1);
+    assert_int_equal(model_left_out(model), 2);
+    model_close(model);
+    tiny_add(&tiny, "blk.2.attn_norm.weight", GGUF_F32, 32, 1, 1);
+    expect_refusal(&tiny, ERROR_UNSUPPORTED, "blk.2.attn_norm.weight: architecture llama has no such tensor", NULL);
+    tiny_init(&tiny, "llama");
+    tiny_u32(&tiny, "nextn_predict_layers", 1);
+    expect_refusal(&tiny, ERROR_BAD_FILE, "llama.nextn_predict_layers is 1 (must be 0 to 0)", NULL);
 }
 
 static void test_tensors_without_a_role_are_named(void **state)
@@ -442,6 +465,7 @@ int main(void)
         cmocka_unit_test(test_missing_tensors_are_all_listed),
         cmocka_unit_test(test_wrong_shapes_say_both),
         cmocka_unit_test(test_unsupported_types_are_named),
+        cmocka_unit_test(test_layers_that_predict_are_left_out),
         cmocka_unit_test(test_tensors_without_a_role_are_named),
         cmocka_unit_test(test_optional_tensors_of_llama),
         cmocka_unit_test(test_vocabularies_must_match_the_tensors),

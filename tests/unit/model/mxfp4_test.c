@@ -174,7 +174,7 @@ static void logits_of_tiny(struct tiny_model *tiny, const char *spec, float *log
         rows[i] = i;
         batch[i] = (struct card_batch_token){.position = i, .visible = i + 1};
     }
-    const struct step step = {N, tokens, batch, 1, &page, N, rows};
+    const struct step step = {N, tokens, batch, 1, &page, N, rows, .sources = NULL};
     if (model_step(loaded, memory, &step, logits, &err) < 0) fail_msg("%s", err.text);
     step_memory_close(memory);
     loaded_model_close(loaded);

@@ -42,7 +42,7 @@ static int step(struct loaded_model *loaded, uint32_t token, float *logits, stru
         .max_tokens = 1, .max_logit_rows = 1, .n_pages = 1, .max_pages_in_tables = 1, .kv_format = CARD_FORMAT_F16};
     const struct card_batch_token batch = {.visible = 1};
     const uint32_t zero = 0;
-    const struct step step = {1, &token, &batch, 1, &zero, 1, &zero};
+    const struct step step = {1, &token, &batch, 1, &zero, 1, &zero, .sources = NULL};
     if (step_memory_open(loaded, &limits, &memory, err) < 0) fail_msg("%s", err->text);
     int status = model_step(loaded, memory, &step, logits, err);
     step_memory_close(memory);

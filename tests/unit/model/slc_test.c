@@ -12,6 +12,7 @@
 
 #include "host/model/model_internal.h"
 #include "host/model/slc_write.h"
+#include "tests/unit/model/source_step.h"
 
 #include <glob.h>
 #include <stdio.h>
@@ -74,16 +75,17 @@ static void close_all(struct all *all)
 /* One step of all tokens; float32[N_TOKENS][n_vocab] into *logits, the caller's to free. */
 static int run(struct all *all, float **logits, size_t *n_bytes, struct error *err)
 {
-    uint32_t n_vocab = model_get_config(all->model)->n_vocab, pages[2] = {1, 0}, tokens[N_TOKENS], rows[N_TOKENS];
-    struct card_batch_token batch[N_TOKENS];
+    uint32_t n_vocab = model_get_config(all->model)->n_vocab, pages[3] = {1, 0, 2}, tokens[N_TOKENS], rows[N_TOKENS];
+    struct card_batch_token batch[N_TOKENS], sources[N_TOKENS];
     struct card_info info;
     struct step_memory *memory;
     card_describe(all->card, &info);
     const struct step_limits limits = {.max_tokens = N_TOKENS,
                                        .max_logit_rows = N_TOKENS,
-                                       .n_pages = 2,
-                                       .max_pages_in_tables = 2,
-                                       .kv_format = info.kv_default};
+                                       .n_pages = 3,
+                                       .max_pages_in_tables = 3,
+                                       .kv_format = info.kv_default,
+                                       .n_states = 1};
     *n_bytes = (size_t)N_TOKENS * n_vocab * sizeof **logits;
     *logits = calloc(*n_bytes, 1);
     assert_non_null(*logits);
@@ -93,8 +95,9 @@ static int run(struct all *all, float **logits, size_t *n_bytes, struct error *e
         rows[i] = i;
         batch[i] = (struct card_batch_token){.position = i, .visible = i + 1};
     }
-    const struct step step = {N_TOKENS, tokens, batch, 2, pages, N_TOKENS, rows};
-    int status = model_step(all->loaded, memory, &step, *logits, err);
+    const struct step step = {N_TOKENS, tokens, batch, 3, pages, N_TOKENS, rows, .sources = sources};
+    int status = source_step(all->loaded, memory, pages, 3, 2, sources, N_TOKENS, err);
+    if (status == 0) status = model_step(all->loaded, memory, &step, *logits, err);
     step_memory_close(memory);
     return status;
 }

@@ -128,7 +128,7 @@ static void run_chunks(struct fixture *f, uint32_t chunk, const uint32_t pages[2
             batch[i] = (struct card_batch_token){.position = at + i, .first_page = 0, .visible = at + i + 1};
             rows[i] = i;
         }
-        const struct step step = {n, tokens, batch, 2, pages, n, rows};
+        const struct step step = {n, tokens, batch, 2, pages, n, rows, .sources = NULL};
         if (model_step(f->loaded, f->memory, &step, logits + (size_t)at * f->n_vocab, &err) < 0)
             fail_msg("%s", err.text);
     }
@@ -148,7 +148,7 @@ static void run_beside(struct fixture *f, const uint32_t rows[], uint32_t n_rows
         tokens[n] = token_at(f, 3 * i + 1);
         batch[n++] = (struct card_batch_token){.position = i, .first_page = 0, .visible = i + 1};
     }
-    const struct step step = {n, tokens, batch, 4, pages, n_rows, rows};
+    const struct step step = {n, tokens, batch, 4, pages, n_rows, rows, .sources = NULL};
     if (model_step(f->loaded, f->memory, &step, logits, &err) < 0) fail_msg("%s", err.text);
 }
 
@@ -259,8 +259,9 @@ static void test_a_step_without_logits_fills_the_pages(void **state)
             batch[t] = (struct card_batch_token){.position = t, .first_page = 0, .visible = t + 1};
         }
         const uint32_t other_pages[2] = {3, 2};
-        const struct step silent = {N_TOKENS - 1, tokens, batch, 2, other_pages, 0, NULL};
-        const struct step one = {1, tokens + N_TOKENS - 1, batch + N_TOKENS - 1, 2, other_pages, 1, last_row};
+        const struct step silent = {N_TOKENS - 1, tokens, batch, 2, other_pages, 0, NULL, .sources = NULL};
+        const struct step one = {1,        tokens + N_TOKENS - 1, batch + N_TOKENS - 1, 2, other_pages, 1,
+                                 last_row, .sources = NULL};
         assert_int_equal(model_step(f.loaded, f.memory, &silent, NULL, &err), 0);
         assert_int_equal(model_step(f.loaded, f.memory, &one, last, &err), 0);
         assert_memory_equal(whole + (size_t)(N_TOKENS - 1) * f.n_vocab, last, f.n_vocab * sizeof *last);
@@ -289,7 +290,7 @@ static void test_wrong_steps_are_refused(void **state)
     open_all(&f, files[0], "sim");
     uint32_t token = 1, page = 0, rows[2] = {0, 0};
     struct card_batch_token place = {.visible = 1};
-    const struct step good = {1, &token, &place, 1, &page, 1, rows};
+    const struct step good = {1, &token, &place, 1, &page, 1, rows, .sources = NULL};
     struct step bad = good;
     bad.n_tokens = 0;
     expect_bad_step(&f, &bad, "step of 0 tokens");
@@ -323,6 +324,33 @@ static void test_wrong_steps_are_refused(void **state)
     expect_bad_step(&f, &good, "no page for position 32");
     place = (struct card_batch_token){.position = 0, .visible = CARD_MAX_POSITIONS + 1};
     expect_bad_step(&f, &good, "4194305 visible positions");
+    place = (struct card_batch_token){.visible = 1};
+    bad = good;
+    bad.encodes = true;
+    expect_bad_step(&f, &bad, "0 layers to encode with");
+    close_all(&f);
+}
+
+static void test_wrong_steps_of_a_decoder_are_refused(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    open_all(&f, "t5/model-q4_0.gguf", "sim");
+    const uint32_t token = 1, page = 0, row = 0;
+    const struct card_batch_token place = {.visible = 1};
+    struct card_batch_token source = {.visible = 1};
+    struct step step = {1, &token, &place, 1, &page, 1, &row, .sources = NULL};
+    expect_bad_step(&f, &step, "without what an encoder made");
+    step.encodes = true;
+    expect_bad_step(&f, &step, "1 rows of logits");
+    step.encodes = false;
+    step.sources = &source;
+    source.visible = 33;
+    expect_bad_step(&f, &step, "sees 33 positions of its encoder's pages");
+    source = (struct card_batch_token){.first_page = 1, .visible = 1};
+    expect_bad_step(&f, &step, "sees 1 positions");
+    source.first_page = source.visible = 0;
+    expect_bad_step(&f, &step, "sees 0 positions");
     close_all(&f);
 }
 
@@ -483,6 +511,7 @@ int main(void)
         cmocka_unit_test(test_page_formats_lose_no_more_than_their_bits),
         cmocka_unit_test(test_a_step_without_logits_fills_the_pages),
         cmocka_unit_test(test_wrong_steps_are_refused),
+        cmocka_unit_test(test_wrong_steps_of_a_decoder_are_refused),
         cmocka_unit_test(test_wrong_limits_are_refused),
         cmocka_unit_test(test_exact_formats_refuse_what_is_rounded),
         cmocka_unit_test(test_rounding_to_int8_is_reported),

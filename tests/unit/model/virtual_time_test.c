@@ -39,7 +39,7 @@ static void step_at(struct loaded_model *loaded, struct step_memory *memory, uin
         tokens[i] = ((from + i) * 29 + 5) % n_vocab;
         batch[i] = (struct card_batch_token){.position = from + i, .visible = from + i + 1};
     }
-    const struct step step = {count, tokens, batch, PAGES, pages, 1, &row};
+    const struct step step = {count, tokens, batch, PAGES, pages, 1, &row, .sources = NULL};
     if (model_step(loaded, memory, &step, logits, &err) < 0) fail_msg("%s", err.text);
 }
 
