@@ -12,7 +12,10 @@
 
 #include <string.h>
 
-#define RUN_TOKENS 16u
+#define RUN_TOKENS 32u
+
+/* What touch_pages brings at most: half of a second cache level of today. */
+#define TOUCH_BYTES (512u << 10)
 
 /* Shapes, and where things lie in a page and in a worker's scratch (bytes). */
 struct shape {
@@ -280,6 +283,38 @@ static void attend_run(struct run *run)
     }
 }
 
+/* The vectors of `slots` of the blocks of `heads` KV heads that follow each other; returns the bytes. */
+static size_t touch_blocks(const uint8_t *block, size_t block_bytes, uint32_t heads, slot_set slots)
+{
+    const size_t vector_bytes = block_bytes / CARD_PAGE_TOKENS;
+    const size_t begin = (size_t)__builtin_ctz(slots) * vector_bytes;
+    const size_t end = (CARD_PAGE_TOKENS - (size_t)__builtin_clz(slots)) * vector_bytes;
+    for (uint32_t h = 0; h < heads; h++, block += block_bytes)
+        for (size_t at = begin; at < end; at += CARD_WORD_BYTES) (void)*(const volatile uint8_t *)(block + at);
+    return (end - begin) * heads;
+}
+
+/*
+ * Brings the first pages of a run with few queries into the cache, all keys of a page that this thread will read and then all values,
+ * as they follow each other in memory. Head by head a page is read in pieces of a few KiB, and prefetchers need 64 to reach
+ * the memory's speed (pieces of 8 KiB: 10 GB/s of 30 on an AMD EPYC).
+ */
+static void touch_pages(const struct run *run, uint32_t heads)
+{
+    const struct sim_step *step = run->job->step;
+    const struct shape *shape = &run->job->shape;
+    const uint32_t first = sim_step_batch(step)[run->begin].first_page;
+    struct seen seen = seen_by(step, run->begin);
+    uint32_t number;
+    for (size_t bytes = 0; bytes < TOUCH_BYTES && (number = seen_page(&seen)) != NO_PAGE;) {
+        const slot_set slots = seen_take(&seen, number);
+        const uint8_t *page = sim_step_page(step, sim_step_pages(step)[(size_t)first + number], shape->page_bytes);
+        const uint8_t *value = page + shape->kv_heads * shape->key_bytes;
+        bytes += touch_blocks(page + run->kv_head * shape->key_bytes, shape->key_bytes, heads, slots);
+        bytes += touch_blocks(value + run->kv_head * shape->value_bytes, shape->value_bytes, heads, slots);
+    }
+}
+
 static void attention_part(void *opaque, uint32_t begin, uint32_t end, unsigned worker)
 {
     const struct attention *job = opaque;
@@ -289,6 +324,10 @@ static void attention_part(void *opaque, uint32_t begin, uint32_t end, unsigned 
         run.begin = first[0];
         run.end = first[1];
         run.kv_head = i % job->shape.kv_heads;
+        if ((i == begin || run.kv_head == 0) && reads_halves(&run)) {
+            const uint32_t heads = job->shape.kv_heads - run.kv_head;
+            touch_pages(&run, heads < end - i ? heads : end - i);
+        }
         attend_run(&run);
     }
 }

@@ -13,6 +13,9 @@
 
 #define TOKEN_CHUNK PANEL_ROWS
 
+/* Tiles whose results of one token are gathered before they are stored. */
+#define ROW_TILES 64u
+
 /* Tiles that meet one panel before the next one does: they stay in the second cache level, and so does the panel. */
 #define TILES_TOGETHER 8u
 
@@ -29,6 +32,7 @@ struct matmul {
     const struct card_descriptor *d;
     const struct sim_memory *memory;
     tile_kernel *kernel;
+    row_kernel *row_kernel;      /* NULL: this kernel has none, or tiles do not follow each other in one bank */
     panel_kernel *panel_kernel;  /* NULL: not for so few rows, or not with this kernel */
     const struct act_cell *cell; /* for panel_kernel */
     struct activations act;
@@ -57,18 +61,25 @@ SIM_INLINE float finished(float sum, int biased, float bias, int added, float th
     return one_nan(added ? there + sum : sum);
 }
 
-/* A tile's features of the rows of a list. Variants are constants, so that the loop over the lanes is straight. */
+/* A tile's features of one row. */
+SIM_INLINE void store_features(float *dst, const float *acc, const float *bias, uint32_t features, int biased,
+                               int added)
+{
+    float pad[2][LANES], lane[LANES];
+    const float *by = biased ? lanes_at(bias, features, pad[0]) : acc;
+    const float *there = added ? lanes_at(dst, features, pad[1]) : acc;
+    for (unsigned l = 0; l < LANES; l++) lane[l] = finished(acc[l], biased, by[l], added, there[l]);
+    lanes_put(dst, lane, features);
+}
+
+/* The same of the rows of a list. Variants are constants, so that the loop over the lanes is straight. */
 SIM_INLINE void store_variant(const struct matmul *m, const struct row_list *rows, uint32_t first, uint32_t features,
                               float (*acc)[CARD_TILE_ROWS], int biased, int added)
 {
-    float pad[2][LANES], lane[LANES];
-    const float *bias = biased ? lanes_at(m->bias + first, features, pad[0]) : acc[0];
-    for (uint32_t i = 0; i < rows->n; i++) {
-        float *dst = m->dst + (size_t)output_row(rows, i) * m->d->rows + first;
-        const float *there = added ? lanes_at(dst, features, pad[1]) : acc[i];
-        for (unsigned l = 0; l < LANES; l++) lane[l] = finished(acc[i][l], biased, bias[l], added, there[l]);
-        lanes_put(dst, lane, features);
-    }
+    const float *bias = biased ? m->bias + first : NULL;
+    for (uint32_t i = 0; i < rows->n; i++)
+        store_features(m->dst + (size_t)output_row(rows, i) * m->d->rows + first, acc[i], bias, features, biased,
+                       added);
 }
 
 SIM_CLONES
@@ -115,22 +126,80 @@ static void quantized_tile(const struct matmul *m, card_addr matrix, uint32_t ti
     }
 }
 
-/* Where the results of a panel will be written: asked for while the kernel computes them. */
+/* n results of one row of the output, from feature `first` on. */
+static void store_row(const struct matmul *m, uint32_t row, uint32_t first, uint32_t n, float (*acc)[CARD_TILE_ROWS])
+{
+    const struct row_list rows = {.first = row, .n = 1};
+    for (uint32_t i = 0; i < n; i += CARD_TILE_ROWS)
+        store_rows(m, &rows, first + i, n - i < CARD_TILE_ROWS ? n - i : CARD_TILE_ROWS, acc + i / CARD_TILE_ROWS);
+}
+
+/* Tiles [begin, end) of a matrix in one bank, of one row of the output. */
+static void row_tiles(const struct matmul *m, card_addr matrix, uint32_t begin, uint32_t end, uint32_t row)
+{
+    const size_t group = (size_t)(row / m->act.divisor) * m->groups;
+    const struct act_row act = {m->act.value + group * CARD_GROUP_COLS, m->act.scale + group, m->act.sum + group};
+    float acc[ROW_TILES][CARD_TILE_ROWS];
+    for (uint32_t t = begin; t < end; t += ROW_TILES) {
+        const uint32_t tiles = end - t < ROW_TILES ? end - t : ROW_TILES, first = t * CARD_TILE_ROWS;
+        const uint32_t left = m->d->rows - first;
+        memset(acc, 0, tiles * sizeof acc[0]);
+        m->row_kernel(m->d->format, quantized_at(m, matrix, t), tiles, m->blocks, m->groups, &act, acc);
+        store_row(m, row, first, left < tiles * CARD_TILE_ROWS ? left : tiles * CARD_TILE_ROWS, acc);
+    }
+}
+
+/* Results of the tiles that meet a panel together. */
+struct panel_results {
+    float acc[TILES_TOGETHER][PANEL_ROWS][CARD_TILE_ROWS];
+};
+
+SIM_INLINE void store_panel_variant(const struct matmul *m, const struct row_list *rows, uint32_t begin, uint32_t end,
+                                    const struct panel_results *results, int biased, int added)
+{
+    for (uint32_t i = 0; i < rows->n; i++) {
+        float *row = m->dst + (size_t)(rows->first + i) * m->d->rows;
+        for (uint32_t tile = begin; tile < end; tile++) {
+            const uint32_t first = tile * CARD_TILE_ROWS;
+            store_features(row + first, results->acc[tile - begin][i], biased ? m->bias + first : NULL,
+                           features_of(m, tile), biased, added);
+        }
+    }
+}
+
+/* Row after row: what is written of a row lies together, where a tile alone would write a word of each of 64 rows. */
+SIM_CLONES
+static void store_panel(const struct matmul *m, const struct row_list *rows, uint32_t begin, uint32_t end,
+                        const struct panel_results *results)
+{
+    const int added = (m->d->flags & CARD_FLAG_ADD) != 0;
+    if (m->bias)
+        store_panel_variant(m, rows, begin, end, results, 1, added);
+    else if (added)
+        store_panel_variant(m, rows, begin, end, results, 0, 1);
+    else
+        store_panel_variant(m, rows, begin, end, results, 0, 0);
+}
+
+/* Where a tile's results will be written: brought to the second cache level while the kernel computes them. */
 static void prefetch_rows(const struct matmul *m, const struct row_list *rows, uint32_t tile)
 {
     const float *dst = m->dst + (size_t)rows->first * m->d->rows + (size_t)tile * CARD_TILE_ROWS;
-    for (uint32_t i = 0; i < rows->n; i++) __builtin_prefetch(dst + (size_t)i * m->d->rows, 1);
+    for (uint32_t i = 0; i < rows->n; i++) __builtin_prefetch(dst + (size_t)i * m->d->rows, 1, 2);
 }
 
 /* Rows [rows->first, + n) are a panel. */
-static void panel_tile(const struct matmul *m, uint32_t tile, const struct row_list *rows)
+static void panel_of_tiles(const struct matmul *m, uint32_t begin, uint32_t end, const struct row_list *rows)
 {
-    float acc[PANEL_ROWS][CARD_TILE_ROWS];
-    memset(acc, 0, rows->n * sizeof acc[0]);
-    prefetch_rows(m, rows, tile);
-    m->panel_kernel(m->d->format, quantized_at(m, m->d->weight, tile), m->blocks, m->groups,
-                    act_panel_at(m->cell, rows->first, m->groups), rows->n, acc);
-    store_rows(m, rows, tile * CARD_TILE_ROWS, features_of(m, tile), acc);
+    struct panel_results results;
+    const struct act_cell *cell = act_panel_at(m->cell, rows->first, m->groups);
+    for (uint32_t tile = begin; tile < end; tile++) {
+        float(*acc)[CARD_TILE_ROWS] = results.acc[tile - begin];
+        prefetch_rows(m, rows, tile);
+        memset(acc, 0, rows->n * sizeof acc[0]);
+        m->panel_kernel(m->d->format, quantized_at(m, m->d->weight, tile), m->blocks, m->groups, cell, rows->n, acc);
+    }
+    store_panel(m, rows, begin, end, &results);
 }
 
 static void panel_tiles(const struct matmul *m, uint32_t begin, uint32_t end)
@@ -140,7 +209,7 @@ static void panel_tiles(const struct matmul *m, uint32_t begin, uint32_t end)
         for (uint32_t from = 0; from < m->d->tokens; from += PANEL_ROWS) {
             const uint32_t left = m->d->tokens - from;
             const struct row_list rows = {.first = from, .n = left < PANEL_ROWS ? left : PANEL_ROWS};
-            for (uint32_t tile = t; tile < last; tile++) panel_tile(m, tile, &rows);
+            panel_of_tiles(m, t, last, &rows);
         }
     }
 }
@@ -166,12 +235,19 @@ static void float_tile(const struct matmul *m, card_addr matrix, uint32_t tile, 
     }
 }
 
-static void tile_of_matrix(const struct matmul *m, card_addr matrix, uint32_t tile, const struct row_list *rows)
+static void tiles_of_matrix(const struct matmul *m, card_addr matrix, uint32_t begin, uint32_t end,
+                            const struct row_list *rows)
 {
-    if (m->d->format == CARD_FORMAT_F32)
-        float_tile(m, matrix, tile, rows);
-    else
-        quantized_tile(m, matrix, tile, rows);
+    if (m->row_kernel && rows->n == 1) {
+        row_tiles(m, matrix, begin, end, output_row(rows, 0));
+        return;
+    }
+    for (uint32_t tile = begin; tile < end; tile++) {
+        if (m->d->format == CARD_FORMAT_F32)
+            float_tile(m, matrix, tile, rows);
+        else
+            quantized_tile(m, matrix, tile, rows);
+    }
 }
 
 /* src_rows: rows of the activations. */
@@ -188,6 +264,7 @@ static struct matmul matmul_of(const struct sim_step *step, uint32_t banks, uint
     m.act.value = (const int8_t *)src;
     m.act.scale = (const float *)(const void *)(src + card_act_scale_offset(src_rows, d->cols));
     m.act.sum = (const int32_t *)(const void *)(src + card_act_sum_offset(src_rows, d->cols));
+    m.row_kernel = banks > 1 ? NULL : row_kernel_of(step->tile_kernel);
     m.groups = (uint32_t)card_act_groups(d->cols);
     m.blocks = (uint32_t)(card_round_up(d->cols, card_block_cols(d->format)) / card_block_cols(d->format));
     return m;
@@ -208,7 +285,7 @@ static void dense_part(void *job, uint32_t begin, uint32_t end, unsigned worker)
     if (m->panel_kernel)
         panel_tiles(m, begin, end);
     else
-        for (uint32_t tile = begin; tile < end; tile++) tile_of_matrix(m, m->d->weight, tile, &rows);
+        tiles_of_matrix(m, m->d->weight, begin, end, &rows);
 }
 
 static int is_packed(const struct card_descriptor *d)
@@ -294,12 +371,13 @@ static void expert_part(void *opaque, uint32_t begin, uint32_t end, unsigned wor
     const struct expert_job *job = opaque;
     const card_addr *slot = job->step->weight;
     const float *biases = job->step->e_src;
-    for (uint32_t i = begin; i < end; i++) {
-        const uint32_t k = i / job->tiles, expert = job->expert[k];
+    for (uint32_t i = begin, next; i < end; i = next) {
+        const uint32_t k = i / job->tiles, expert = job->expert[k], end_of_expert = (k + 1) * job->tiles;
+        next = end < end_of_expert ? end : end_of_expert;
         const struct row_list rows = {.order = job->order + job->start[k], .n = job->start[k + 1] - job->start[k]};
         struct matmul m = job->m;
         m.bias = biases ? biases + (size_t)expert * m.d->rows : NULL;
-        tile_of_matrix(&m, slot[expert], i % job->tiles, &rows);
+        tiles_of_matrix(&m, slot[expert], i - k * job->tiles, next - k * job->tiles, &rows);
     }
 }
 

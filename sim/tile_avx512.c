@@ -178,27 +178,82 @@ INLINE __m512 group_cell(const struct group *g, int parts, int has_minimum, cons
     return total;
 }
 
-/* Rows or cells, the other is NULL. one: n is 1, so that its results stay in a register. */
-INLINE void tile_groups(unsigned format, unsigned block_groups, int parts, int has_minimum, const uint8_t *tile,
-                        uint32_t blocks, uint32_t groups, const struct act_row *rows, const struct act_cell *cell,
-                        uint32_t n, float (*acc)[CARD_TILE_ROWS], int one)
+INLINE void load_group(unsigned format, unsigned block_groups, const uint8_t *block, unsigned i, struct group *g)
+{
+    if (block_groups == 2)
+        load_group64(format, block, i, g);
+    else if (block_groups == 4)
+        load_group128(block, i, g);
+    else
+        load_group256(format, block, i, g);
+}
+
+INLINE uint32_t groups_of_block(uint32_t groups, uint32_t first, unsigned block_groups)
+{
+    return groups - first < block_groups ? groups - first : block_groups;
+}
+
+/*
+ * Group i's share of the next block, asked for in the order of addresses. A block of Q6_K is read in three places at once,
+ * which the prefetchers of processors do not follow; its next block, read from end to end, they do, and by true loads (of
+ * a byte of each word) better than by the prefetch instruction, which is for what may not be there: is_last. Q4_K they
+ * follow without help.
+ */
+INLINE void read_ahead(unsigned format, unsigned block_groups, const uint8_t *block, unsigned i, int is_last)
+{
+    if (format != CARD_FORMAT_Q6_K) {
+        if (format != CARD_FORMAT_Q4_K) tile_prefetch(format, block_groups, block, i);
+        return;
+    }
+    const unsigned words = card_block_bytes(format) / CARD_WORD_BYTES,
+                   share = (words + block_groups - 1) / block_groups;
+    const uint8_t *from = block + (size_t)CARD_WORD_BYTES * (words + words * i / block_groups);
+    UNROLL
+    for (unsigned k = 0; k < share; k++) {
+        if (is_last)
+            __builtin_prefetch(from + (size_t)CARD_WORD_BYTES * k);
+        else
+            (void)*(const volatile uint8_t *)(from + (size_t)CARD_WORD_BYTES * k);
+    }
+}
+
+INLINE void row_of_format(unsigned format, unsigned block_groups, int parts, int has_minimum, const uint8_t *tile,
+                          uint32_t tiles, uint32_t blocks, uint32_t groups, const struct act_row *row,
+                          float (*acc)[CARD_TILE_ROWS])
 {
     const int32_t offset = tile_offset(format);
-    __m512 total = _mm512_loadu_ps(acc[0]);
+    const size_t bytes = card_block_bytes(format);
+    const uint8_t *block = tile, *end = tile + bytes * blocks * tiles;
+    for (uint32_t t = 0; t < tiles; t++) {
+        __m512 total = _mm512_loadu_ps(acc[t]);
+        for (uint32_t b = 0; b < blocks; b++, block += bytes) {
+            const uint32_t first = b * block_groups, left = groups_of_block(groups, first, block_groups);
+            const int is_last = block + bytes == end;
+            for (uint32_t i = 0; i < left; i++) {
+                struct group g;
+                read_ahead(format, block_groups, block, i, is_last);
+                load_group(format, block_groups, block, i, &g);
+                total = group_row(&g, first + i, offset, parts, has_minimum, row, total);
+            }
+        }
+        _mm512_storeu_ps(acc[t], total);
+    }
+}
+
+/* Rows or cells, the other is NULL. */
+INLINE void rows_of_format(unsigned format, unsigned block_groups, int parts, int has_minimum, const uint8_t *tile,
+                           uint32_t blocks, uint32_t groups, const struct act_row *rows, const struct act_cell *cell,
+                           uint32_t n, float (*acc)[CARD_TILE_ROWS])
+{
+    const int32_t offset = tile_offset(format);
     for (uint32_t b = 0; b < blocks; b++) {
         const uint8_t *block = tile + (size_t)b * card_block_bytes(format);
-        const uint32_t first = b * block_groups, left = groups - first < block_groups ? groups - first : block_groups;
+        const uint32_t first = b * block_groups, left = groups_of_block(groups, first, block_groups);
         for (uint32_t i = 0; i < left; i++) {
             struct group g;
             tile_prefetch(format, block_groups, block, i);
-            if (block_groups == 2)
-                load_group64(format, block, i, &g);
-            else if (block_groups == 4)
-                load_group128(block, i, &g);
-            else
-                load_group256(format, block, i, &g);
-            if (one) total = group_row(&g, first + i, offset, parts, has_minimum, rows, total);
-            for (uint32_t r = 0; r < n && !one; r++) {
+            load_group(format, block_groups, block, i, &g);
+            for (uint32_t r = 0; r < n; r++) {
                 const __m512 start = _mm512_loadu_ps(acc[r]);
                 _mm512_storeu_ps(acc[r],
                                  cell ? group_cell(&g, parts, has_minimum, cell + (size_t)(first + i) * n + r, start)
@@ -206,44 +261,78 @@ INLINE void tile_groups(unsigned format, unsigned block_groups, int parts, int h
             }
         }
     }
-    if (one) _mm512_storeu_ps(acc[0], total);
 }
 
-/* A format's constants, for the compiler: the loops of each are compiled apart. */
-INLINE void tile_of_format(unsigned format, const uint8_t *tile, uint32_t blocks, uint32_t groups,
-                           const struct act_row *rows, const struct act_cell *cell, uint32_t n,
-                           float (*acc)[CARD_TILE_ROWS], int one)
+/* Each format with its constants: groups of a block, scales of a group, whether it has a minimum. */
+#define FORMATS(F)                                                                                                     \
+    F(CARD_FORMAT_INT4, 2, 1, 0)                                                                                       \
+    F(CARD_FORMAT_INT4_MIN, 2, 1, 1)                                                                                   \
+    F(CARD_FORMAT_INT8, 2, 1, 0)                                                                                       \
+    F(CARD_FORMAT_INT8_MIN, 2, 1, 1)                                                                                   \
+    F(CARD_FORMAT_Q4_K, 8, 1, 1)                                                                                       \
+    F(CARD_FORMAT_Q5_K, 8, 1, 1)                                                                                       \
+    F(CARD_FORMAT_Q6_K, 8, 2, 0)                                                                                       \
+    F(CARD_FORMAT_MXFP4, 4, 1, 0)
+
+/* The loops of each are compiled apart, into functions of their own that a profile tells apart. */
+#define DEFINE(format, block_groups, parts, has_minimum)                                                               \
+    TARGET __attribute__((noinline)) static void row_##format(const uint8_t *tile, uint32_t tiles, uint32_t blocks,    \
+                                                              uint32_t groups, const struct act_row *row,              \
+                                                              float(*acc)[CARD_TILE_ROWS])                             \
+    {                                                                                                                  \
+        row_of_format(format, block_groups, parts, has_minimum, tile, tiles, blocks, groups, row, acc);                \
+    }                                                                                                                  \
+    TARGET __attribute__((noinline)) static void rows_##format(const uint8_t *tile, uint32_t blocks, uint32_t groups,  \
+                                                               const struct act_row *rows, uint32_t n,                 \
+                                                               float(*acc)[CARD_TILE_ROWS])                            \
+    {                                                                                                                  \
+        rows_of_format(format, block_groups, parts, has_minimum, tile, blocks, groups, rows, NULL, n, acc);            \
+    }                                                                                                                  \
+    TARGET __attribute__((noinline)) static void cells_##format(const uint8_t *tile, uint32_t blocks, uint32_t groups, \
+                                                                const struct act_cell *cell, uint32_t n,               \
+                                                                float(*acc)[CARD_TILE_ROWS])                           \
+    {                                                                                                                  \
+        rows_of_format(format, block_groups, parts, has_minimum, tile, blocks, groups, NULL, cell, n, acc);            \
+    }
+FORMATS(DEFINE)
+
+void row_avx512(unsigned format, const uint8_t *tile, uint32_t tiles, uint32_t blocks, uint32_t groups,
+                const struct act_row *row, float (*acc)[CARD_TILE_ROWS])
 {
 #define CASE(format, block_groups, parts, has_minimum)                                                                 \
-    case format:                                                                                                       \
-        tile_groups(format, block_groups, parts, has_minimum, tile, blocks, groups, rows, cell, n, acc, one);          \
-        break
+    case format: row_##format(tile, tiles, blocks, groups, row, acc); break;
     switch (format) {
-        CASE(CARD_FORMAT_INT4, 2, 1, 0);
-        CASE(CARD_FORMAT_INT4_MIN, 2, 1, 1);
-        CASE(CARD_FORMAT_INT8, 2, 1, 0);
-        CASE(CARD_FORMAT_INT8_MIN, 2, 1, 1);
-        CASE(CARD_FORMAT_Q4_K, 8, 1, 1);
-        CASE(CARD_FORMAT_Q5_K, 8, 1, 1);
-        CASE(CARD_FORMAT_Q6_K, 8, 2, 0);
-        CASE(CARD_FORMAT_MXFP4, 4, 1, 0);
+        FORMATS(CASE)
     default: break;
     }
 #undef CASE
 }
 
-TARGET void tile_avx512(unsigned format, const uint8_t *tile, uint32_t blocks, uint32_t groups,
-                        const struct act_row *rows, uint32_t n, float (*acc)[CARD_TILE_ROWS])
+void tile_avx512(unsigned format, const uint8_t *tile, uint32_t blocks, uint32_t groups, const struct act_row *rows,
+                 uint32_t n, float (*acc)[CARD_TILE_ROWS])
 {
-    if (n == 1)
-        tile_of_format(format, tile, blocks, groups, rows, NULL, 1, acc, 1);
-    else
-        tile_of_format(format, tile, blocks, groups, rows, NULL, n, acc, 0);
+    if (n == 1) {
+        row_avx512(format, tile, 1, blocks, groups, rows, acc);
+        return;
+    }
+#define CASE(format, block_groups, parts, has_minimum)                                                                 \
+    case format: rows_##format(tile, blocks, groups, rows, n, acc); break;
+    switch (format) {
+        FORMATS(CASE)
+    default: break;
+    }
+#undef CASE
 }
 
-TARGET void panel_avx512(unsigned format, const uint8_t *tile, uint32_t blocks, uint32_t groups,
-                         const struct act_cell *cell, uint32_t n, float (*acc)[CARD_TILE_ROWS])
+void panel_avx512(unsigned format, const uint8_t *tile, uint32_t blocks, uint32_t groups, const struct act_cell *cell,
+                  uint32_t n, float (*acc)[CARD_TILE_ROWS])
 {
-    tile_of_format(format, tile, blocks, groups, NULL, cell, n, acc, 0);
+#define CASE(format, block_groups, parts, has_minimum)                                                                 \
+    case format: cells_##format(tile, blocks, groups, cell, n, acc); break;
+    switch (format) {
+        FORMATS(CASE)
+    default: break;
+    }
+#undef CASE
 }
 #endif

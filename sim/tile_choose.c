@@ -14,15 +14,16 @@
 static const struct {
     const char *name;
     tile_kernel *run;
+    row_kernel *row;     /* NULL: none */
     panel_kernel *panel; /* NULL: none */
 } kernels[] = {
 #if defined(__x86_64__)
-    {"avx512", tile_avx512, panel_avx512},
-    {"avx2", tile_avx2, NULL},
+    {"avx512", tile_avx512, row_avx512, panel_avx512},
+    {"avx2", tile_avx2, NULL, NULL},
 #elif defined(__aarch64__)
-    {"neon", tile_neon, NULL},
+    {"neon", tile_neon, NULL, NULL},
 #endif
-    {"generic", tile_generic, NULL},
+    {"generic", tile_generic, NULL, NULL},
 };
 
 #if defined(__x86_64__)
@@ -55,6 +56,14 @@ tile_kernel *tile_kernel_find(const char *asked, const char **name)
         if (!processor_has(kernels[i].name)) continue;
         *name = kernels[i].name;
         return kernels[i].run;
+    }
+    return NULL;
+}
+
+row_kernel *row_kernel_of(tile_kernel *kernel)
+{
+    for (size_t i = 0; i < sizeof kernels / sizeof kernels[0]; i++) {
+        if (kernels[i].run == kernel) return kernels[i].row;
     }
     return NULL;
 }

@@ -34,6 +34,19 @@ tile_kernel tile_neon; /* dot-product extension */
 #endif
 
 /*
+ * A matrix times one row of activations: as tile_kernel with one row, of `tiles` tiles that follow each other in memory;
+ * acc[t] is of tile t. What is asked for ahead crosses from tile to tile, and a tile need not end before the next begins.
+ */
+typedef void row_kernel(unsigned format, const uint8_t *tile, uint32_t tiles, uint32_t blocks, uint32_t groups,
+                        const struct act_row *row, float (*acc)[CARD_TILE_ROWS]);
+
+/* The kernel for one row that goes with `kernel`; NULL: it has none. */
+row_kernel *row_kernel_of(tile_kernel *kernel);
+#if defined(__x86_64__)
+row_kernel row_avx512;
+#endif
+
+/*
  * One group of one row of activations, as a kernel for many rows reads it: what it needs is in one place, and what is the
  * same for every tile has been computed. The instruction takes unsigned weights, made so by an offset (tile_offset); an
  * exact product of columns goes on from `start`, which takes it back.

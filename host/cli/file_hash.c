@@ -3,6 +3,7 @@
 
 #include "host/model/slc.h"
 
+#include <openssl/evp.h>
 #include <sodium.h>
 #include <string.h>
 
@@ -21,21 +22,53 @@ static bool part_bytes(const struct gguf *file, const struct gguf_backing *backi
     return true;
 }
 
-void file_digest(const struct gguf *file, uint8_t digest[FILE_HASH_BYTES])
+/* Takes bytes into a hash; false: it cannot. */
+typedef bool take_bytes(void *hash, const uint8_t *bytes, size_t n_bytes);
+
+static bool take_file(const struct gguf *file, take_bytes *take, void *hash)
 {
-    crypto_hash_sha256_state state; /* needs no sodium_init: nothing random in it */
-    crypto_hash_sha256_init(&state);
     const struct gguf_backing *backing = gguf_get_backing(file);
     const uint8_t *bytes;
     size_t n_bytes;
-    for (unsigned i = 0; part_bytes(file, backing, i, &bytes, &n_bytes); i++) {
-        for (size_t at = 0; at < n_bytes; at += CHUNK_BYTES) {
+    bool taken = true;
+    for (unsigned i = 0; taken && part_bytes(file, backing, i, &bytes, &n_bytes); i++) {
+        for (size_t at = 0; taken && at < n_bytes; at += CHUNK_BYTES) {
             size_t n = n_bytes - at < CHUNK_BYTES ? n_bytes - at : CHUNK_BYTES;
-            crypto_hash_sha256_update(&state, bytes + at, n);
+            taken = take(hash, bytes + at, n);
             gguf_forget(file, bytes + at, n);
         }
     }
-    crypto_hash_sha256_final(&state, digest);
+    return taken;
+}
+
+static bool take_openssl(void *hash, const uint8_t *bytes, size_t n_bytes)
+{
+    return EVP_DigestUpdate(hash, bytes, n_bytes) == 1;
+}
+
+static bool take_sodium(void *hash, const uint8_t *bytes, size_t n_bytes)
+{
+    return crypto_hash_sha256_update(hash, bytes, n_bytes) == 0;
+}
+
+/* With the processor's SHA instructions where it has them, which libsodium never uses: four to five times as fast. */
+static bool digest_by_openssl(const struct gguf *file, uint8_t digest[FILE_HASH_BYTES])
+{
+    EVP_MD_CTX *hash = EVP_MD_CTX_new();
+    bool done = hash && EVP_DigestInit_ex(hash, EVP_sha256(), NULL) == 1 && take_file(file, take_openssl, hash) &&
+                EVP_DigestFinal_ex(hash, digest, NULL) == 1;
+    EVP_MD_CTX_free(hash);
+    return done;
+}
+
+/* Where OpenSSL has no memory, or is set up without SHA-256, libsodium always works. */
+void file_digest(const struct gguf *file, uint8_t digest[FILE_HASH_BYTES])
+{
+    if (digest_by_openssl(file, digest)) return;
+    crypto_hash_sha256_state hash; /* needs no sodium_init: nothing random in it */
+    crypto_hash_sha256_init(&hash);
+    take_file(file, take_sodium, &hash);
+    crypto_hash_sha256_final(&hash, digest);
 }
 
 void digest_hex(const uint8_t digest[FILE_HASH_BYTES], char hex[FILE_HASH_HEX])
