@@ -12,6 +12,7 @@ function(sluice_require variable module package)
 endfunction()
 
 sluice_require(PCRE2 libpcre2-8 libpcre2-dev)
+sluice_require(UTF8PROC libutf8proc libutf8proc-dev)
 sluice_require(LIBEVENT "libevent >= 2.1;libevent_pthreads;libevent_openssl" libevent-dev)
 sluice_require(OPENSSL "openssl >= 3.0" libssl-dev)
 sluice_require(JANSSON "jansson >= 2.13" libjansson-dev)

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 # Sourced by host/quickstart.sh and tests/run.sh: installs the Debian packages that are missing, and says which.
 
-BUILD_PACKAGES="gcc libc6-dev cmake ninja-build pkg-config git libpcre2-dev libevent-dev libssl-dev libjansson-dev libsodium-dev libinih-dev libxxhash-dev libpci-dev"
+BUILD_PACKAGES="gcc libc6-dev cmake ninja-build pkg-config git libpcre2-dev libutf8proc-dev libevent-dev libssl-dev libjansson-dev libsodium-dev libinih-dev libxxhash-dev libpci-dev"
 
 # need_packages PACKAGE...: returns at once when all are there.
 need_packages() {

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Byte-level BPE: text is cut into words, each word is bytes, each byte is a token, and neighbours are joined in the
- * order of the merge list. Vocabularies write bytes as printable characters (GPT-2's table). Internal to host/text.
+ * BPE by a list of merges: a word is symbols, and the two neighbours that stand first in the list are joined first. Symbols are bytes
+ * (byte-level, written in GPT-2's characters) or characters, with tokens for single bytes to fall back on. Internal to host/text.
  */
 #ifndef SLUICE_TEXT_BPE_H
 #define SLUICE_TEXT_BPE_H
 
 #include "host/text/merge.h"
-#include "host/text/pretokenizer.h"
 #include "host/text/tokenizer.h"
 #include "host/text/vocabulary.h"
 
@@ -17,27 +16,68 @@ struct bpe_pair {
     uint32_t result;
 };
 
-struct bpe {
-    const struct vocabulary *vocabulary; /* borrowed until bpe_close */
-    const struct pretokenizer_style *style;
-    struct pretokenizer *pretokenizer; /* owned */
-    struct bpe_pair *pairs;            /* [pair_mask + 1], owned; open addressing */
-    uint32_t pair_mask;
-    uint32_t byte_ids[256]; /* TOKEN_NONE where the vocabulary has no token for the byte alone */
+struct bpe_options {
+    bool is_byte_level;          /* symbols are bytes, else characters */
+    bool takes_whole_words;      /* a word that is a token is that token, whatever the merges make of it */
+    bool falls_back;             /* a character that is no token becomes its bytes' tokens */
+    bool fuses_unknown;          /* unknown characters in a row are one token */
+    const char *prefix, *suffix; /* of symbols that go on with a word; of the last one. NULL: none; borrowed */
 };
 
-/* Reads tokenizer.ggml.pre and .merges. On error nothing is left open. */
-int bpe_open(const struct vocabulary *vocabulary, const struct gguf *file, struct bpe *bpe, struct error *err);
+struct bpe {
+    const struct vocabulary *vocabulary; /* borrowed until bpe_close */
+    struct bpe_options options;
+    size_t n_prefix, n_suffix;
+    struct bpe_pair *pairs; /* [pair_mask + 1], owned; open addressing */
+    uint32_t pair_mask;
+    uint64_t *joints;        /* owned: bits of the symbols' ends that some merge brings together (bpe_may_join) */
+    uint32_t byte_ids[256];  /* tokens of single bytes; TOKEN_NONE where there is none */
+    uint32_t ascii_ids[128]; /* of single characters, where they are symbols */
+};
+
+/* Reads the merges. options is copied. On error nothing is left open. */
+int bpe_open(const struct vocabulary *vocabulary, const struct gguf *file, const struct bpe_options *options,
+             struct bpe *bpe, struct error *err);
 void bpe_close(struct bpe *bpe);
 
-/* Appends the tokens of text. space and scratch are working memory that calls may share one after the other. */
-int bpe_encode(const struct bpe *bpe, struct merge_space *space, struct text *scratch, const char *text, size_t length,
+/* Appends the tokens of a word. space and scratch are working memory that calls may share one after the other. */
+int bpe_encode(const struct bpe *bpe, struct merge_space *space, struct text *scratch, const char *word, size_t length,
                struct token_list *list, struct error *err);
 
+/* ---- for bpe.c and bpe_merges.c ---- */
+
+/* Reads tokenizer.ggml.merges, or the ids that a folder's header has in their place. */
+int bpe_read_merges(struct bpe *bpe, const struct gguf *file, struct error *err);
+
+static inline uint32_t bpe_pair_slot(uint32_t left, uint32_t right)
+{
+    uint64_t hash = ((uint64_t)left << 32 | right) * UINT64_C(0x9e3779b97f4a7c15);
+    return (uint32_t)(hash >> 32);
+}
+
+/* The slot of the pair, or the empty slot where it belongs. */
+static inline struct bpe_pair *bpe_find_pair(const struct bpe *bpe, uint32_t left, uint32_t right)
+{
+    uint32_t i = bpe_pair_slot(left, right) & bpe->pair_mask;
+    while (bpe->pairs[i].rank_plus_1 && (bpe->pairs[i].left != left || bpe->pairs[i].right != right))
+        i = (i + 1) & bpe->pair_mask;
+    return &bpe->pairs[i];
+}
+
 /*
- * Appends the bytes that a token's text stands for. A text with a character outside GPT-2's table stands for itself,
- * as in Hugging Face's decoder.
+ * Between two characters (or bytes) that no merge brings together a word can be cut: its parts are joined alone. Pairs of
+ * characters share bits; a bit too many only costs time.
  */
-int bpe_decode(const char *token_text, size_t length, struct text *out, struct error *err);
+#define BPE_JOINT_BITS 20
+static inline uint32_t bpe_joint(uint32_t last, uint32_t first)
+{
+    uint64_t hash = ((uint64_t)last << 32 | first) * UINT64_C(0x9e3779b97f4a7c15);
+    return (uint32_t)(hash >> (64 - BPE_JOINT_BITS));
+}
+static inline bool bpe_may_join(const struct bpe *bpe, uint32_t last, uint32_t first)
+{
+    uint32_t bit = bpe_joint(last, first);
+    return bpe->joints[bit / 64] >> (bit % 64) & 1;
+}
 
 #endif

@@ -24,10 +24,7 @@ bool tokenizer_is_shown(const struct tokenizer *tokenizer, uint32_t id)
     return type != TOKEN_CONTROL && type != TOKEN_UNKNOWN && type != TOKEN_UNUSED;
 }
 
-bool tokenizer_drops_space(const struct tokenizer *tokenizer)
-{
-    return tokenizer->is_spm && tokenizer->spm.add_space_prefix;
-}
+bool tokenizer_drops_space(const struct tokenizer *tokenizer) { return tokenizer->drop != DROP_NEVER; }
 
 int tokenizer_token_bytes(const struct tokenizer *tokenizer, uint32_t id, struct text *out, struct error *err)
 {
@@ -37,7 +34,7 @@ int tokenizer_token_bytes(const struct tokenizer *tokenizer, uint32_t id, struct
                          id, vocabulary->n_tokens);
     const struct vocabulary_token *token = &vocabulary->tokens[id];
     if (is_named(token)) return text_append(out, token->text, token->length, err);
-    return tokenizer->is_spm ? spm_decode(token, out, err) : bpe_decode(token->text, token->length, out, err);
+    return decode_token(&tokenizer->pipeline, token->text, token->length, out, err);
 }
 
 /*
@@ -52,11 +49,11 @@ static int append_token(const struct tokenizer *tokenizer, uint32_t id, bool *at
     if (status) return status;
     const struct vocabulary_token *token = &tokenizer->vocabulary.tokens[id];
     if (is_named(token)) {
-        *at_start = true;
+        *at_start = *at_start ? true : tokenizer->drop != DROP_AT_START;
         return 0;
     }
-    bool drop = *at_start && tokenizer_drops_space(tokenizer) && token->type != TOKEN_BYTE && out->length > before &&
-                out->bytes[before] == ' ';
+    bool drops = tokenizer_drops_space(tokenizer) || pipeline_divides_words(&tokenizer->pipeline);
+    bool drop = *at_start && drops && token->type != TOKEN_BYTE && out->length > before && out->bytes[before] == ' ';
     if (drop) {
         out->length--;
         memmove(out->bytes + before, out->bytes + before + 1, out->length - before + 1);
@@ -71,6 +68,8 @@ int detokenize_bytes(const struct tokenizer *tokenizer, const uint32_t *ids, siz
     bool at_start = true;
     int status = text_append(out, "", 0, err);
     for (size_t i = 0; !status && i < count; i++) status = append_token(tokenizer, ids[i], &at_start, out, err);
+    if (!status && count && pipeline_ends_words(&tokenizer->pipeline) && out->bytes[out->length - 1] == ' ')
+        out->bytes[--out->length] = '\0';
     return status;
 }
 
@@ -142,12 +141,20 @@ int detokenize_next(struct detokenizer *state, uint32_t id, struct text *out, st
         return 0;
     }
     state->n_pending = 0;
-    return settle(state, out, start, err);
+    status = settle(state, out, start, err);
+    if (!status && pipeline_ends_words(&tokenizer->pipeline) && out->length > start &&
+        out->bytes[out->length - 1] == ' ') {
+        out->bytes[--out->length] = '\0'; /* the space waits for a word to follow */
+        state->pending[0] = ' ';
+        state->n_pending = 1;
+    }
+    return status;
 }
 
 int detokenize_end(struct detokenizer *state, struct text *out, struct error *err)
 {
-    if (!state->n_pending) return 0;
+    bool space = state->n_pending == 1 && state->pending[0] == ' ';
+    if (!state->n_pending || space) return 0;
     state->n_pending = 0;
     return text_append(out, UTF8_REPLACEMENT, sizeof UTF8_REPLACEMENT - 1, err);
 }

@@ -2,6 +2,8 @@
 #include "host/text/merge.h"
 #include "host/base/memory.h"
 
+#define FEW 24 /* symbols from which on the heap is faster */
+
 int merge_reserve(struct merge_space *space, size_t n, struct error *err)
 {
     if (n <= space->capacity) return 0;
@@ -24,11 +26,15 @@ void merge_free(struct merge_space *space)
     *space = (struct merge_space){0};
 }
 
+/* A heap with four children to a node: half the levels, and the children lie in one line of the cache. */
 static void sift_down(uint64_t *heap, size_t n, size_t i)
 {
     uint64_t moving = heap[i];
-    for (size_t child; (child = 2 * i + 1) < n; i = child) {
-        if (child + 1 < n && heap[child + 1] < heap[child]) child++;
+    for (size_t child; (child = 4 * i + 1) < n; i = child) {
+        size_t end = child + 4 < n ? child + 4 : n, best = child;
+        for (size_t k = child + 1; k < end; k++)
+            if (heap[k] < heap[best]) best = k;
+        child = best;
         if (heap[child] >= moving) break;
         heap[i] = heap[child];
     }
@@ -38,9 +44,9 @@ static void sift_down(uint64_t *heap, size_t n, size_t i)
 static void heap_push(struct merge_space *space, uint64_t value)
 {
     size_t i = space->n_heap++;
-    while (i > 0 && space->heap[(i - 1) / 2] > value) {
-        space->heap[i] = space->heap[(i - 1) / 2];
-        i = (i - 1) / 2;
+    while (i > 0 && space->heap[(i - 1) / 4] > value) {
+        space->heap[i] = space->heap[(i - 1) / 4];
+        i = (i - 1) / 4;
     }
     space->heap[i] = value;
 }
@@ -62,31 +68,58 @@ static bool rank_pair(struct merge_symbol *symbols, uint32_t left, merge_lookup 
            lookup(context, symbol, &symbols[symbol->next], &symbol->rank, &symbol->result) && symbol->rank != MERGE_END;
 }
 
+/* Joins symbol left with its neighbour and looks up the new pairs; returns the symbol before it, or MERGE_END. */
+static uint32_t join(struct merge_symbol *symbols, uint32_t index)
+{
+    struct merge_symbol *left = &symbols[index], *right = &symbols[left->next];
+    left->length += right->length;
+    left->id = left->result;
+    left->next = right->next;
+    right->rank = MERGE_END;
+    if (left->next != MERGE_END) symbols[left->next].prev = index;
+    return left->prev;
+}
+
+/* For few symbols: the best pair is looked for among all. */
+static void run_few(struct merge_symbol *symbols, merge_lookup lookup, const void *context)
+{
+    for (;;) {
+        uint32_t best = 0;
+        for (uint32_t i = symbols[0].next; i != MERGE_END; i = symbols[i].next)
+            if (symbols[i].rank < symbols[best].rank) best = i;
+        if (symbols[best].rank == MERGE_END) return;
+        uint32_t before = join(symbols, best);
+        (void)rank_pair(symbols, best, lookup, context);
+        if (before != MERGE_END) (void)rank_pair(symbols, before, lookup, context);
+    }
+}
+
 void merge_run(struct merge_space *space, size_t n, merge_lookup lookup, const void *context)
 {
     struct merge_symbol *symbols = space->symbols;
-    space->n_heap = 0;
     for (uint32_t i = 0; i < n; i++) {
         symbols[i].prev = i ? i - 1 : MERGE_END;
         symbols[i].next = i + 1 < n ? i + 1 : MERGE_END;
-        if (rank_pair(symbols, i, lookup, context)) space->heap[space->n_heap++] = (uint64_t)symbols[i].rank << 32 | i;
+        (void)rank_pair(symbols, i, lookup, context);
     }
-    for (size_t i = space->n_heap / 2; i-- > 0;) sift_down(space->heap, space->n_heap, i);
+    if (n <= FEW) {
+        run_few(symbols, lookup, context);
+        return;
+    }
+    space->n_heap = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (symbols[i].rank != MERGE_END) space->heap[space->n_heap++] = (uint64_t)symbols[i].rank << 32 | i;
+    for (size_t i = space->n_heap / 4 + 1; i-- > 0;)
+        if (i < space->n_heap) sift_down(space->heap, space->n_heap, i);
 
     while (space->n_heap) {
         uint64_t best = heap_pop(space);
         uint32_t index = (uint32_t)best;
-        struct merge_symbol *left = &symbols[index];
         /* A candidate is stale if its left symbol has since become part of another pair (or of nothing). */
-        if (left->rank != best >> 32) continue;
-        struct merge_symbol *right = &symbols[left->next];
-        left->length += right->length;
-        left->id = left->result;
-        left->next = right->next;
-        right->rank = MERGE_END;
-        if (left->next != MERGE_END) symbols[left->next].prev = index;
-        if (rank_pair(symbols, index, lookup, context)) heap_push(space, (uint64_t)left->rank << 32 | index);
-        if (left->prev != MERGE_END && rank_pair(symbols, left->prev, lookup, context))
-            heap_push(space, (uint64_t)symbols[left->prev].rank << 32 | left->prev);
+        if (symbols[index].rank != best >> 32) continue;
+        uint32_t before = join(symbols, index);
+        if (rank_pair(symbols, index, lookup, context)) heap_push(space, (uint64_t)symbols[index].rank << 32 | index);
+        if (before != MERGE_END && rank_pair(symbols, before, lookup, context))
+            heap_push(space, (uint64_t)symbols[before].rank << 32 | before);
     }
 }

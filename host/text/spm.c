@@ -32,8 +32,8 @@ static int byte_of_name(const char *text, size_t length)
 
 static int compare_scores(const void *a, const void *b, void *context)
 {
-    float left = vocabulary_score(context, *(const uint32_t *)a),
-          right = vocabulary_score(context, *(const uint32_t *)b);
+    double left = vocabulary_score(context, *(const uint32_t *)a),
+           right = vocabulary_score(context, *(const uint32_t *)b);
     return (left < right) - (left > right);
 }
 
@@ -205,26 +205,6 @@ int spm_encode(const struct spm *spm, struct merge_space *space, struct text *sc
         }
         status = encode_word(spm, space, word, n, list, err);
         start += n;
-    }
-    return status;
-}
-
-int spm_decode(const struct vocabulary_token *token, struct text *out, struct error *err)
-{
-    int byte = token->type == TOKEN_BYTE ? byte_of_name(token->text, token->length) : -1;
-    if (byte >= 0) {
-        char one = (char)byte;
-        return text_append(out, &one, 1, err);
-    }
-    int status = 0;
-    for (size_t i = 0; !status && i < token->length;) {
-        if (is_space(token->text + i, token->length - i)) {
-            status = text_append(out, " ", 1, err);
-            i += SPACE_LENGTH;
-        } else {
-            status = text_append(out, token->text + i, 1, err);
-            i++;
-        }
     }
     return status;
 }

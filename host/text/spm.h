@@ -29,7 +29,4 @@ void spm_close(struct spm *spm);
 int spm_encode(const struct spm *spm, struct merge_space *space, struct text *scratch, const char *text, size_t length,
                bool at_start, struct token_list *list, struct error *err);
 
-/* Appends the bytes that a token stands for: U+2581 is a space, <0xXX> a byte. */
-int spm_decode(const struct vocabulary_token *token, struct text *out, struct error *err);
-
 #endif

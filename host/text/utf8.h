@@ -23,6 +23,9 @@ enum utf8_kind utf8_scan(const uint8_t *bytes, size_t n, unsigned *length);
 /* Length in bytes of the longest prefix that is whole, valid characters. */
 size_t utf8_valid_prefix(const uint8_t *bytes, size_t n);
 
+/* Bytes of the character that a valid lead byte begins. */
+static inline unsigned utf8_length(uint8_t lead) { return lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4; }
+
 /* The code point of the valid character of length bytes. */
 uint32_t utf8_decode(const uint8_t *bytes, unsigned length);
 

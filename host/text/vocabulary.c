@@ -92,9 +92,13 @@ uint32_t vocabulary_find_plain(const struct vocabulary *vocabulary, const char *
     return id != TOKEN_NONE && vocabulary_is_plain(vocabulary, id) ? id : TOKEN_NONE;
 }
 
-float vocabulary_score(const struct vocabulary *vocabulary, uint32_t id)
+double vocabulary_score(const struct vocabulary *vocabulary, uint32_t id)
 {
-    return load_f32(vocabulary->scores + (size_t)id * sizeof(float));
+    if (!vocabulary->scores_are_wide) return (double)load_f32(vocabulary->scores + (size_t)id * sizeof(float));
+    uint64_t bits = load_u64(vocabulary->scores + (size_t)id * sizeof(double));
+    double score;
+    memcpy(&score, &bits, sizeof score);
+    return score;
 }
 
 static int read_tokens(struct vocabulary *vocabulary, const struct gguf *file, struct error *err)
@@ -164,11 +168,13 @@ static int read_scores(struct vocabulary *vocabulary, const struct gguf *file, s
     const char *key = "tokenizer.ggml.scores";
     const struct gguf_value *value = gguf_find(file, key);
     if (!value) return 0;
-    if (value->type != GGUF_TYPE_ARRAY || value->element_type != GGUF_TYPE_F32 || value->count != vocabulary->n_tokens)
+    bool wide = value->element_type == GGUF_TYPE_F64, narrow = value->element_type == GGUF_TYPE_F32;
+    if (value->type != GGUF_TYPE_ARRAY || (!wide && !narrow) || value->count != vocabulary->n_tokens)
         return error_set(err, ERROR_BAD_FILE,
                          "%s is not a list of float32 with one entry for each of the %" PRIu32 " tokens", key,
                          vocabulary->n_tokens);
     vocabulary->scores = value->bytes;
+    vocabulary->scores_are_wide = wide;
     for (uint32_t id = 0; id < vocabulary->n_tokens; id++) {
         if (isnan(vocabulary_score(vocabulary, id)))
             return error_set(err, ERROR_BAD_FILE, "%s: the score of token %" PRIu32 " is not a number", key, id);

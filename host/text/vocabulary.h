@@ -40,9 +40,10 @@ struct vocabulary_slot {
 struct vocabulary {
     struct vocabulary_token *tokens; /* [n_tokens], owned */
     uint32_t n_tokens;
-    uint32_t max_length;           /* of the longest token's text */
-    bool has_types;                /* the file says which token is of which type */
-    const uint8_t *scores;         /* little-endian float32[n_tokens] in the mapped file; NULL: none */
+    uint32_t max_length;   /* of the longest token's text */
+    bool has_types;        /* the file says which token is of which type */
+    const uint8_t *scores; /* little-endian float32 or float64 [n_tokens] in the mapped file; NULL: none */
+    bool scores_are_wide;
     struct vocabulary_slot *slots; /* [slot_mask + 1], owned; open addressing by the hash of the text */
     uint32_t slot_mask;
     uint32_t bos, eos, unknown; /* TOKEN_NONE if the file names none */
@@ -76,7 +77,7 @@ void vocabulary_find_many(const struct vocabulary *vocabulary, const struct gguf
 uint32_t vocabulary_find_plain(const struct vocabulary *vocabulary, const char *text, size_t length);
 bool vocabulary_is_plain(const struct vocabulary *vocabulary, uint32_t id);
 
-float vocabulary_score(const struct vocabulary *vocabulary, uint32_t id); /* scores are there and id is in range */
+double vocabulary_score(const struct vocabulary *vocabulary, uint32_t id); /* scores are there and id is in range */
 
 /* Sets is_end of every token that ends a sequence, and the type of known markers. (ends.c) */
 int vocabulary_mark_ends(struct vocabulary *vocabulary, const struct gguf *file, struct error *err);

@@ -62,6 +62,14 @@ void header_element_f32(struct header_writer *writer, float value)
     put_u32(writer, &writer->keys, bits);
 }
 
+void header_element_f64(struct header_writer *writer, double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    header_element_u32(writer, (uint32_t)bits);
+    header_element_u32(writer, (uint32_t)(bits >> 32));
+}
+
 void header_element_bool(struct header_writer *writer, bool value)
 {
     put(writer, &writer->keys, &(uint8_t){value ? 1 : 0}, 1);

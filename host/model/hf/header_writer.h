@@ -28,6 +28,7 @@ void header_put_string(struct header_writer *writer, const char *key, const char
 void header_put_array(struct header_writer *writer, const char *key, enum gguf_type type, uint64_t count);
 void header_element_u32(struct header_writer *writer, uint32_t value); /* U32, I32 */
 void header_element_f32(struct header_writer *writer, float value);
+void header_element_f64(struct header_writer *writer, double value);
 void header_element_bool(struct header_writer *writer, bool value);
 void header_element_string(struct header_writer *writer, const char *text, size_t length);
 

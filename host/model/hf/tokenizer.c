@@ -18,13 +18,17 @@ struct token {
     const char *text; /* borrowed; NULL: none has this id */
     size_t length;
     int type;
-    float score;
+    double score;
 };
+
+enum kind { KIND_BYTES, KIND_BPE, KIND_UNIGRAM, KIND_WORDS };
+static const char *const kind_names[] = {"gpt2", "llama", "t5", "bert"}; /* what comes closest in a GGUF file */
 
 struct vocabulary {
     struct token *tokens; /* owned */
     uint32_t n;
-    bool is_bytes; /* byte-level, else SentencePiece's */
+    enum kind kind;
+    bool falls_back; /* <0xXX> is a byte */
 };
 
 /* The patterns that cut text into words, and what GGUF calls them. */
@@ -133,6 +137,11 @@ static const char *find_style(const json_t *root)
 
 /* ---- the vocabulary ---- */
 
+static bool is_byte_token(const char *text)
+{
+    return strlen(text) == 6 && strncmp(text, "<0x", 3) == 0 && text[5] == '>';
+}
+
 static int set_token(struct vocabulary *vocabulary, json_int_t id, const char *text, size_t length, int type,
                      struct error *err)
 {
@@ -140,14 +149,32 @@ static int set_token(struct vocabulary *vocabulary, json_int_t id, const char *t
     struct token *token = &vocabulary->tokens[id];
     if (token->text != NULL && (token->length != length || memcmp(token->text, text, length) != 0))
         return fail(err, "two tokens have one id");
-    *token = (struct token){text, length, type, 0.0f};
+    *token = (struct token){text, length, type, 0.0};
     return 0;
+}
+
+/* Unigram's vocabulary: [text, score], in the order of ids. */
+static int read_pieces(struct vocabulary *vocabulary, const json_t *vocab, struct error *err)
+{
+    int status = 0;
+    for (size_t id = 0; status == 0 && id < json_array_size(vocab); id++) {
+        const json_t *text = json_array_get(json_array_get(vocab, id), 0),
+                     *score = json_array_get(json_array_get(vocab, id), 1);
+        if (!json_is_string(text) || !json_is_number(score)) return fail(err, "a token that is not a text and a score");
+        bool byte = vocabulary->falls_back && is_byte_token(json_string_value(text));
+        status = set_token(vocabulary, (json_int_t)id, json_string_value(text), json_string_length(text),
+                           byte ? TYPE_BYTE : TYPE_NORMAL, err);
+        if (status == 0) vocabulary->tokens[id].score = json_number_value(score);
+    }
+    return status;
 }
 
 /* The largest id that is said, plus one. */
 static uint32_t count_tokens(const json_t *vocab, const json_t *added, uint32_t n_vocab)
 {
     json_int_t largest = (json_int_t)n_vocab - 1;
+    if (json_is_array(vocab) && (json_int_t)json_array_size(vocab) > largest)
+        largest = (json_int_t)json_array_size(vocab) - 1;
     const char *text;
     json_t *id, *entry;
     size_t i;
@@ -161,21 +188,16 @@ static uint32_t count_tokens(const json_t *vocab, const json_t *added, uint32_t 
     return largest < (json_int_t)MAX_TOKENS ? (uint32_t)largest + 1 : 0;
 }
 
-static bool is_byte_token(const char *text)
-{
-    return strlen(text) == 6 && strncmp(text, "<0x", 3) == 0 && text[5] == '>';
-}
-
 static int read_tokens(struct vocabulary *vocabulary, const json_t *root, struct error *err)
 {
     const json_t *model = json_object_get(root, "model"), *added = json_object_get(root, "added_tokens");
     const char *text;
     json_t *id, *entry;
     size_t i;
-    int status = 0;
+    int status = read_pieces(vocabulary, json_object_get(model, "vocab"), err);
     json_object_foreach(json_object_get(model, "vocab"), text, id)
     {
-        int type = !vocabulary->is_bytes && is_byte_token(text) ? TYPE_BYTE : TYPE_NORMAL;
+        int type = vocabulary->falls_back && is_byte_token(text) ? TYPE_BYTE : TYPE_NORMAL;
         if (status == 0)
             status = json_is_integer(id) ? set_token(vocabulary, json_integer_value(id), text, strlen(text), type, err)
                                          : fail(err, "a token's id is no whole number");
@@ -186,8 +208,12 @@ static int read_tokens(struct vocabulary *vocabulary, const json_t *root, struct
         int type = json_is_true(json_object_get(entry, "special")) ? TYPE_CONTROL : TYPE_USER;
         if (status < 0) break;
         if (!json_is_string(content) || !json_is_integer(number)) return fail(err, "an added token without text or id");
+        double score = json_integer_value(number) >= 0 && json_integer_value(number) < (json_int_t)vocabulary->n
+                           ? vocabulary->tokens[json_integer_value(number)].score
+                           : 0;
         status = set_token(vocabulary, json_integer_value(number), json_string_value(content),
                            json_string_length(content), type, err);
+        if (status == 0) vocabulary->tokens[json_integer_value(number)].score = score;
     }
     return status;
 }
@@ -212,50 +238,74 @@ static bool merge_texts(const json_t *merge, const char **left, size_t *n_left, 
     return *left != NULL && *right != NULL;
 }
 
-static int put_merges(const json_t *merges, struct header_writer *out, struct error *err)
+#define MERGE_BYTES 1024
+
+/* A merge's texts and the ids of what it joins and makes. */
+struct merge {
+    const char *left, *right;
+    size_t n_left, n_right;
+    uint32_t ids[3];
+};
+
+static int find_text(const json_t *vocab, const char *text, size_t length, uint32_t *id, struct error *err)
 {
-    size_t i, n_left, n_right;
-    json_t *merge;
-    header_put_array(out, "tokenizer.ggml.merges", GGUF_TYPE_STRING, json_array_size(merges));
-    json_array_foreach((json_t *)(uintptr_t)merges, i, merge)
-    {
-        const char *left, *right;
-        char text[1024];
-        if (!merge_texts(merge, &left, &n_left, &right, &n_right)) return fail(err, "a merge that is not of two texts");
-        if (n_left + n_right + 1 > sizeof text) return fail(err, "a merge of more than 1023 bytes");
-        memcpy(text, left, n_left);
-        text[n_left] = ' ';
-        memcpy(text + n_left + 1, right, n_right);
-        header_element_string(out, text, n_left + n_right + 1);
-    }
+    char copy[MERGE_BYTES];
+    memcpy(copy, text, length);
+    copy[length] = '\0';
+    const json_t *found = json_object_get(vocab, copy);
+    if (!json_is_integer(found)) return fail(err, "a merge of or to a text that is no token");
+    *id = (uint32_t)json_integer_value(found);
     return 0;
 }
 
-/*
- * SentencePiece joins the pair whose text has the best score; here the order of merges says which is better, so a token's score is how
- * early it is made. What no merge makes is below all that one does.
- */
-static int set_scores(struct vocabulary *vocabulary, const json_t *model, struct error *err)
+static int read_merge(const json_t *vocab, const json_t *from, const char *prefix, struct merge *merge,
+                      struct error *err)
 {
-    const json_t *vocab = json_object_get(model, "vocab"), *merges = json_object_get(model, "merges");
-    size_t i, n_left, n_right;
-    json_t *merge;
-    for (uint32_t id = 0; id < vocabulary->n; id++)
-        vocabulary->tokens[id].score =
-            vocabulary->tokens[id].type == TYPE_NORMAL ? -(float)json_array_size(merges) - (float)id : 0.0f;
-    json_array_foreach((json_t *)(uintptr_t)merges, i, merge)
-    {
-        const char *left, *right;
-        char text[1024];
-        if (!merge_texts(merge, &left, &n_left, &right, &n_right)) return fail(err, "a merge that is not of two texts");
-        if (n_left + n_right >= sizeof text) return fail(err, "a merge of more than 1023 bytes");
-        memcpy(text, left, n_left);
-        memcpy(text + n_left, right, n_right);
-        text[n_left + n_right] = '\0';
-        const json_t *id = json_object_get(vocab, text);
-        if (!json_is_integer(id)) return fail(err, "a merge makes a text that is no token");
-        struct token *token = &vocabulary->tokens[json_integer_value(id)];
-        if (token->type == TYPE_NORMAL && token->score < -(float)i) token->score = -(float)i;
+    char joined[MERGE_BYTES];
+    if (!merge_texts(from, &merge->left, &merge->n_left, &merge->right, &merge->n_right))
+        return fail(err, "a merge that is not of two texts");
+    if (merge->n_left + merge->n_right + 1 > sizeof joined) return fail(err, "a merge of more than 1023 bytes");
+    size_t skip = strlen(prefix); /* the mark in front of what goes on with a word is there once */
+    if (merge->n_right < skip || memcmp(merge->right, prefix, skip) != 0) skip = 0;
+    memcpy(joined, merge->left, merge->n_left);
+    memcpy(joined + merge->n_left, merge->right + skip, merge->n_right - skip);
+    int status = find_text(vocab, merge->left, merge->n_left, &merge->ids[0], err);
+    if (status == 0) status = find_text(vocab, merge->right, merge->n_right, &merge->ids[1], err);
+    return status < 0 ? status : find_text(vocab, joined, merge->n_left + merge->n_right - skip, &merge->ids[2], err);
+}
+
+static void put_text(const struct merge *merge, struct header_writer *out)
+{
+    char text[MERGE_BYTES];
+    memcpy(text, merge->left, merge->n_left);
+    text[merge->n_left] = ' ';
+    memcpy(text + merge->n_left + 1, merge->right, merge->n_right);
+    header_element_string(out, text, merge->n_left + merge->n_right + 1);
+}
+
+/* As texts, which is GGUF's way; as three ids each where texts cannot say it: with spaces in them, or with marks. */
+static int put_merges(const json_t *model, struct header_writer *out, struct error *err)
+{
+    const json_t *merges = json_object_get(model, "merges"), *vocab = json_object_get(model, "vocab");
+    const char *prefix = json_string_value(json_object_get(model, "continuing_subword_prefix"));
+    bool by_ids = prefix != NULL && prefix[0] != '\0';
+    struct merge merge;
+    for (size_t i = 0; i < json_array_size(merges); i++) {
+        int status = read_merge(vocab, json_array_get(merges, i), prefix != NULL ? prefix : "", &merge, err);
+        if (status < 0) return status;
+        by_ids =
+            by_ids || memchr(merge.left, ' ', merge.n_left) != NULL || memchr(merge.right, ' ', merge.n_right) != NULL;
+    }
+    size_t n = json_array_size(merges);
+    if (by_ids)
+        header_put_array(out, "tokenizer.sluice.merges", GGUF_TYPE_U32, 3 * n);
+    else
+        header_put_array(out, "tokenizer.ggml.merges", GGUF_TYPE_STRING, n);
+    for (size_t i = 0; i < n; i++) {
+        int status = read_merge(vocab, json_array_get(merges, i), prefix != NULL ? prefix : "", &merge, err);
+        if (status < 0) return status;
+        for (unsigned k = 0; by_ids && k < 3; k++) header_element_u32(out, merge.ids[k]);
+        if (!by_ids) put_text(&merge, out);
     }
     return 0;
 }
@@ -274,42 +324,73 @@ static void put_tokens(const struct vocabulary *vocabulary, struct header_writer
     for (uint32_t id = 0; id < vocabulary->n; id++)
         header_element_u32(out,
                            (uint32_t)(vocabulary->tokens[id].text != NULL ? vocabulary->tokens[id].type : TYPE_UNUSED));
-    if (vocabulary->is_bytes) return;
-    header_put_array(out, "tokenizer.ggml.scores", GGUF_TYPE_F32, vocabulary->n);
-    for (uint32_t id = 0; id < vocabulary->n; id++) header_element_f32(out, vocabulary->tokens[id].score);
+    if (vocabulary->kind != KIND_UNIGRAM) return;
+    header_put_array(out, "tokenizer.ggml.scores", GGUF_TYPE_F64, vocabulary->n);
+    for (uint32_t id = 0; id < vocabulary->n; id++) header_element_f64(out, vocabulary->tokens[id].score);
 }
 
-/* Whether a space is put before the text: by a normalizer, or by the pre-tokenizer that marks words. */
-static bool adds_space(const json_t *root)
+/* The unknown token, by its text or its number: no text is it, whether it is an added one or not. */
+static void put_unknown(const json_t *model, struct vocabulary *vocabulary, struct header_writer *out)
 {
-    const json_t *pre = json_object_get(root, "pre_tokenizer"), *step;
-    if (has_step(json_object_get(root, "normalizer"), "normalizers", "Prepend")) return true;
-    for (size_t i = 0; (step = step_at(pre, "pretokenizers", i)) != NULL; i++) {
-        const char *scheme = json_string_value(json_object_get(step, "prepend_scheme"));
-        if (strcmp(type_of(step), "Metaspace") != 0) continue;
-        if (scheme != NULL) return strcmp(scheme, "never") != 0;
-        return !json_is_false(json_object_get(step, "add_prefix_space"));
+    const char *text = json_string_value(json_object_get(model, "unk_token"));
+    const json_t *id = json_object_get(model, "unk_id");
+    if (json_is_object(json_object_get(model, "vocab")))
+        id = text != NULL ? json_object_get(json_object_get(model, "vocab"), text) : NULL;
+    if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= (json_int_t)vocabulary->n)
+        return;
+    struct token *token = &vocabulary->tokens[json_integer_value(id)];
+    if (token->type == TYPE_NORMAL) token->type = TYPE_UNKNOWN;
+    header_put_u32(out, "tokenizer.ggml.unknown_token_id", (uint32_t)json_integer_value(id));
+}
+
+/* All but what stands in arrays of its own. */
+static int put_json(const json_t *root, struct header_writer *out, struct error *err)
+{
+    json_t *rest = json_copy((json_t *)(uintptr_t)root), *model = json_copy(json_object_get(root, "model"));
+    char *text = NULL;
+    if (rest != NULL && model != NULL) {
+        (void)json_object_del(model, "vocab");
+        (void)json_object_del(model, "merges");
+        if (json_object_set(rest, "model", model) == 0) text = json_dumps(rest, JSON_COMPACT);
     }
-    return false;
+    if (text != NULL) header_put_string(out, "tokenizer.sluice.json", text, strlen(text));
+    int status = text != NULL ? 0 : error_set(err, ERROR_NO_MEMORY, "tokenizer.json: out of memory");
+    free(text);
+    json_decref(rest);
+    json_decref(model);
+    return status;
 }
 
 static int put_model(const json_t *root, struct vocabulary *vocabulary, struct header_writer *out, struct error *err)
 {
     const json_t *model = json_object_get(root, "model");
     int status = read_tokens(vocabulary, root, err);
-    if (status == 0 && !vocabulary->is_bytes) status = set_scores(vocabulary, model, err);
     if (status < 0) return status;
-    const char *name = vocabulary->is_bytes ? "gpt2" : "llama";
-    const char *style = vocabulary->is_bytes ? find_style(root) : "default";
+    const char *name = kind_names[vocabulary->kind];
+    const char *style = vocabulary->kind == KIND_BYTES ? find_style(root) : "default";
     header_put_string(out, "tokenizer.ggml.model", name, strlen(name));
     header_put_string(out, "tokenizer.ggml.pre", style, strlen(style));
+    put_unknown(model, vocabulary, out);
     put_tokens(vocabulary, out);
-    if (vocabulary->is_bytes) return put_merges(json_object_get(model, "merges"), out, err);
-    header_put_bool(out, "tokenizer.ggml.add_space_prefix", adds_space(root));
-    const char *unknown = json_string_value(json_object_get(model, "unk_token"));
-    const json_t *id = unknown != NULL ? json_object_get(json_object_get(model, "vocab"), unknown) : NULL;
-    if (json_is_integer(id)) header_put_u32(out, "tokenizer.ggml.unknown_token_id", (uint32_t)json_integer_value(id));
-    return 0;
+    if (vocabulary->kind == KIND_BYTES || vocabulary->kind == KIND_BPE) status = put_merges(model, out, err);
+    return status < 0 ? status : put_json(root, out, err);
+}
+
+/* Whether it is a model that this file can write down. Older files do not name it. */
+static bool find_kind(const json_t *root, enum kind *kind)
+{
+    const json_t *model = json_object_get(root, "model"), *vocab = json_object_get(model, "vocab");
+    const char *type = type_of(model);
+    bool is_bytes = has_step(json_object_get(root, "pre_tokenizer"), "pretokenizers", "ByteLevel");
+    if (json_is_array(vocab)) {
+        *kind = KIND_UNIGRAM;
+        return type[0] == '\0' || strcmp(type, "Unigram") == 0;
+    }
+    *kind = is_bytes ? KIND_BYTES : KIND_BPE;
+    if (type[0] == '\0' || strcmp(type, "BPE") == 0)
+        return json_is_object(vocab) && json_is_array(json_object_get(model, "merges"));
+    *kind = KIND_WORDS;
+    return json_is_object(vocab) && (strcmp(type, "WordPiece") == 0 || strcmp(type, "WordLevel") == 0);
 }
 
 int hf_tokenizer_put(const struct hf_tokenizer_files *files, uint32_t n_vocab, struct header_writer *out,
@@ -317,17 +398,12 @@ int hf_tokenizer_put(const struct hf_tokenizer_files *files, uint32_t n_vocab, s
 {
     const json_t *root = files->tokenizer, *model = json_object_get(root, "model");
     if (root == NULL) return 0;
-    const char *kind = type_of(model);
-    bool has_merges =
-        json_is_array(json_object_get(model, "merges")) && json_is_object(json_object_get(model, "vocab"));
-    bool is_bytes = has_step(json_object_get(root, "pre_tokenizer"), "pretokenizers", "ByteLevel");
-    bool is_pieces = json_is_true(json_object_get(model, "byte_fallback"));
-    if (!has_merges || (!is_bytes && !is_pieces)) {
-        if (kind[0] == '\0' || strcmp(kind, "BPE") == 0) kind = "an unknown BPE";
+    struct vocabulary vocabulary = {.falls_back = json_is_true(json_object_get(model, "byte_fallback"))};
+    if (!find_kind(root, &vocabulary.kind)) {
+        const char *kind = type_of(model)[0] != '\0' ? type_of(model) : "of an unknown kind";
         header_put_string(out, "tokenizer.ggml.model", kind, strlen(kind));
         return 0;
     }
-    struct vocabulary vocabulary = {.is_bytes = is_bytes};
     vocabulary.n = count_tokens(json_object_get(model, "vocab"), json_object_get(root, "added_tokens"), n_vocab);
     if (vocabulary.n == 0) return fail(err, "a token's id is below 0 or absurdly large");
     if (vocabulary.n > n_vocab)

@@ -16,9 +16,9 @@ struct hf_tokenizer_files {
 };
 
 /*
- * Writes tokenizer.* to out: byte-level BPE as model "gpt2", SentencePiece's BPE as "llama". A vocabulary of another kind is
- * written as such, and who opens it as a tokenizer says that it is not supported. n_vocab: rows of the embedding; those that the
- * vocabulary lacks are unused. ERROR_BAD_FILE names what contradicts itself.
+ * Writes tokenizer.* to out: the vocabulary and merges as GGUF has them, and what else tokenizer.json says as JSON under
+ * tokenizer.sluice.json, which who opens it as a tokenizer interprets (or refuses by name). n_vocab: rows of the embedding; those
+ * that the vocabulary lacks are unused. ERROR_BAD_FILE names what contradicts itself.
  */
 int hf_tokenizer_put(const struct hf_tokenizer_files *files, uint32_t n_vocab, struct header_writer *out,
                      struct error *err);

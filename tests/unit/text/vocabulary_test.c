@@ -24,15 +24,15 @@ static void kinds_that_are_not_supported(void **state)
 {
     (void)state;
     struct small_vocabulary from = SMALL_LLAMA3;
-    from.model = "t5";
-    refuse(&from, ERROR_UNSUPPORTED, "\"t5\"");
-    refuse(&from, ERROR_UNSUPPORTED, "gpt2 (byte-level BPE) or llama (SentencePiece BPE)");
+    from.model = "rwkv";
+    refuse(&from, ERROR_UNSUPPORTED, "\"rwkv\"");
+    refuse(&from, ERROR_UNSUPPORTED, "gpt2 (byte-level BPE), llama (SentencePiece BPE), gemma4, t5 (unigram) or bert");
     from.model = NULL;
     refuse(&from, ERROR_BAD_FILE, "tokenizer.ggml.model is missing");
     from.model = "gpt2";
-    from.pre = "tekken";
-    refuse(&from, ERROR_UNSUPPORTED, "\"tekken\"");
-    refuse(&from, ERROR_UNSUPPORTED, "llama-bpe, llama3, llama-v3, qwen2, deepseek-r1-qwen");
+    from.pre = "qwen9";
+    refuse(&from, ERROR_UNSUPPORTED, "\"qwen9\"");
+    refuse(&from, ERROR_UNSUPPORTED, "llama-bpe, qwen2, qwen35, gpt-2, chatglm, glm4, deepseek-llm");
     from.pre = NULL;
     refuse(&from, ERROR_UNSUPPORTED, "tokenizer.ggml.pre is missing");
 }
