@@ -507,7 +507,7 @@ int model_load(const struct model *model, struct card *card, const struct model_
     if (result == 0 && expert_slots > 0) {
         struct card_info info;
         card_describe(card, &info);
-        result = expert_pool_measure(model, &info, options->expert_piece_bytes, &needs, err);
+        result = expert_pool_measure(model, &info, expert_slots, options->expert_piece_bytes, &needs, err);
     }
     if (result == 0) loaded->expert_limit_us = options != NULL ? options->expert_limit_us : 0;
     if (result == 0) loaded->plans_guesses = expert_slots > 0 && options->plans_guesses;
