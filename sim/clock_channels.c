@@ -42,17 +42,18 @@ void clock_add_tiles(struct clock_traffic *traffic, uint32_t first, uint32_t ban
         clock_add_bytes(traffic, first, n * bytes);
         return;
     }
-    /* Tiles that go around once each, and those that are left, from `first` on to the last bank and on from bank 0. */
+    /* Tiles that go around once each, and those that are left, from `first` on to the last bank and on from the first one. */
+    const uint32_t base = card_first_bank(first, banks), behind = base + banks;
     const uint64_t rounds = clock_divided(n, banks), each = rounds * bytes, left = n - rounds * banks;
-    const uint32_t end = left < banks - first ? first + (uint32_t)left : banks;
-    const uint32_t around = (uint32_t)left - (end - first);
-    if (each || around)
-        widen(traffic, 0, banks);
+    const uint32_t end = left < behind - first ? first + (uint32_t)left : behind;
+    const uint32_t around = base + (uint32_t)left - (end - first);
+    if (each || around > base)
+        widen(traffic, base, behind);
     else if (left)
         widen(traffic, first, end);
-    for (uint32_t b = 0; each && b < banks; b++) traffic->bytes[b] += each;
+    for (uint32_t b = base; each && b < behind; b++) traffic->bytes[b] += each;
     for (uint32_t b = first; b < end; b++) traffic->bytes[b] += bytes;
-    for (uint32_t b = 0; b < around; b++) traffic->bytes[b] += bytes;
+    for (uint32_t b = base; b < around; b++) traffic->bytes[b] += bytes;
 }
 
 unsigned clock_stretches(struct sim_clock *clock, enum clock_use use, struct clock_stretch *stretch)

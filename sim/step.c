@@ -181,8 +181,7 @@ static int check_slot(const struct sim_step *step, uint32_t expert, struct error
     const struct card_descriptor *d = step->d;
     const card_addr slot = ((const card_addr *)step->weight)[expert];
     const struct card_operand matrix = card_matrix_operand("slot", slot, d->format, d->rows, d->cols, d->param[2]);
-    /* A matrix starts in one of the banks over which it is dealt. */
-    int lies = slot % matrix.align == 0 && (matrix.banks == 1 || CARD_ADDR_BANK(slot) < matrix.banks);
+    int lies = slot % matrix.align == 0;
     for (uint32_t k = 0; k < matrix.banks && lies; k++) {
         const struct card_range part = card_operand_range(&matrix, k);
         lies = part.bytes == 0 || sim_memory_at(step->memory, part.address, part.bytes);

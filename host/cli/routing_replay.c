@@ -15,7 +15,7 @@ struct routing_replay {
     struct expert_stream *stream; /* NULL: every expert is resident */
     struct card_agent agent;      /* the stream's */
     struct shape_sequence *sequences;
-    struct card_choice *choices;     /* owned; [2][max_rows][n_used] */
+    struct card_choice *choices;     /* owned; [1 + guess_depth][max_rows][n_used] */
     uint32_t *misses;                /* owned; [shape.n_layers]: of the last step */
     const struct routing_step *step; /* the one at hand */
     struct replay_sums sums;         /* but for traffic */
@@ -23,18 +23,33 @@ struct routing_replay {
 
 /* ---- who decides instead of the router ---- */
 
-/* Weights are alike: nothing is computed. Behind them the guesses of the next layer. */
-static void take_choices(struct routing_replay *replay, uint32_t layer, bool guesses)
+/* A token's predicted experts, the surest first, as a router has them. None: what was chosen here is no worse than anything. */
+static void take_guesses(const struct routing_shape *shape, const uint16_t *predicted, const uint8_t *sure,
+                         const uint16_t *choice, struct card_choice *out)
+{
+    for (uint32_t i = 0; i < shape->n_used; i++) {
+        const struct card_choice guess = {.expert = predicted[i] < shape->n_experts ? predicted[i] : choice[i],
+                                          .weight = (float)sure[i]};
+        uint32_t place = i;
+        for (; place > 0 && out[place - 1].weight < guess.weight; place--) out[place] = out[place - 1];
+        out[place] = guess;
+    }
+}
+
+/* Weights are alike: nothing is computed. Behind them the guesses of the next layers. */
+static void take_choices(struct routing_replay *replay, uint32_t layer, uint32_t n_guesses)
 {
     const struct routing_shape *shape = &replay->shape;
     const uint32_t n = replay->step->n_rows * shape->n_used;
     const uint16_t *choice = replay->step->choice + (size_t)layer * n;
-    const uint16_t *guess = guesses ? replay->step->predicted + (size_t)(layer + 1) * shape->depth * n : NULL;
     const float weight = 1.0f / (float)shape->n_used;
     for (uint32_t i = 0; i < n; i++) replay->choices[i] = (struct card_choice){.expert = choice[i], .weight = weight};
-    for (uint32_t i = 0; i < n && guess; i++) /* none: what was chosen here is no worse than anything */
-        replay->choices[n + i] =
-            (struct card_choice){.expert = guess[i] < shape->n_experts ? guess[i] : choice[i], .weight = weight};
+    for (uint32_t d = 1; d <= n_guesses; d++) {
+        const size_t at = ((size_t)(layer + d) * shape->depth + d - 1) * n;
+        for (uint32_t i = 0; i < n; i += shape->n_used)
+            take_guesses(shape, replay->step->predicted + at + i, replay->step->confidence + at + i, choice + i,
+                         replay->choices + (size_t)d * n + i);
+    }
 }
 
 /* The trace's choices take the place of those that the card made up, on the card and for the stream. */
@@ -42,14 +57,14 @@ static int published(void *context, const struct card_descriptor *publish, const
                      struct error *err)
 {
     struct routing_replay *replay = context;
-    const bool guesses = publish->param[0] & EXPERT_POOL_GUESS;
-    const uint32_t layer = (publish->param[0] & ~EXPERT_POOL_GUESS) - 1, rows = replay->step->n_rows;
+    const uint32_t n_guesses = publish->param[0] >> EXPERT_POOL_GUESSES_SHIFT;
+    const uint32_t layer = EXPERT_POOL_LAYER(publish->param[0]), rows = replay->step->n_rows;
     (void)choices;
-    if (layer >= replay->architecture->n_layers || publish->tokens != (guesses ? 2 * rows : rows) ||
-        (guesses && !replay->step->predicted) || publish->rows != replay->shape.n_used)
+    if (layer >= replay->architecture->n_layers || publish->tokens != (1 + n_guesses) * rows ||
+        (n_guesses > 0 && !replay->step->predicted) || publish->rows != replay->shape.n_used)
         return error_set(err, ERROR_INTERNAL, "a publication of %u rows of layer %u in a step of %u rows",
                          publish->tokens, layer, rows);
-    take_choices(replay, replay->trace_layer[layer], guesses);
+    take_choices(replay, replay->trace_layer[layer], n_guesses);
     const size_t bytes = (size_t)publish->tokens * publish->rows * sizeof *replay->choices;
     int status = card_stream_write(plan_clock_card(replay->clock), publish->src, replay->choices, bytes, err);
     struct experts_traffic before, after;
@@ -104,6 +119,13 @@ static int open_stream(struct routing_replay *replay, const struct replay_option
     return card_set_agent(card, &agent, err);
 }
 
+/* Layers that predictions go ahead. */
+static uint32_t guess_depth(const struct routing_shape *shape)
+{
+    if (!(shape->flags & ROUTING_PREDICTED)) return 0;
+    return shape->depth < EXPERT_POOL_GUESS_DEPTH ? shape->depth : EXPERT_POOL_GUESS_DEPTH;
+}
+
 static int open_parts(struct routing_replay *replay, const struct replay_options *options, struct error *err)
 {
     const struct clock_options clock = {
@@ -114,14 +136,16 @@ static int open_parts(struct routing_replay *replay, const struct replay_options
         .max_sequences = options->max_rows,
         .max_context = options->position + 1,
         .pool_slots = options->n_slots,
-        .guesses = options->guesses && (options->shape->flags & ROUTING_PREDICTED),
+        .pool_dealt_as = options->dealt_as,
+        .guesses = options->guesses ? guess_depth(options->shape) : 0,
     };
     const struct plan_stage all = {.end_layer = options->architecture->n_layers};
     replay->model_layer = memory_array(replay->shape.n_layers, sizeof *replay->model_layer);
     replay->trace_layer = memory_array(options->architecture->n_layers, sizeof *replay->trace_layer);
     replay->misses = memory_array(replay->shape.n_layers, sizeof *replay->misses);
     replay->sequences = memory_array(options->max_rows, sizeof *replay->sequences);
-    replay->choices = memory_array((size_t)2 * options->max_rows * replay->shape.n_used, sizeof *replay->choices);
+    replay->choices = memory_array((size_t)(1 + guess_depth(options->shape)) * options->max_rows * replay->shape.n_used,
+                                   sizeof *replay->choices);
     if (!replay->model_layer || !replay->trace_layer || !replay->misses || !replay->sequences || !replay->choices)
         return error_set(err, ERROR_NO_MEMORY, "no host memory for a replay of %u rows", options->max_rows);
     for (uint32_t i = 0; i < options->max_rows; i++)
@@ -202,6 +226,7 @@ void routing_replay_sum(struct routing_replay *replay, struct replay_sums *sums)
         sums->traffic.ahead += traffic.ahead;
         sums->traffic.ahead_used += traffic.ahead_used;
         sums->traffic.bytes += traffic.bytes;
+        sums->traffic.used_bytes += traffic.used_bytes;
         sums->traffic.wasted_bytes += traffic.wasted_bytes;
         sums->traffic.stall_ps += traffic.stall_ps;
     }

@@ -20,6 +20,7 @@ struct replay_options {
     const char *policy;                      /* NULL: the default */
     bool guesses;                /* the trace's predictions of the next layer are copied ahead, if it has them */
     uint32_t n_slots;            /* of all layers together; 0: every expert is resident */
+    uint32_t dealt_as;           /* slots are dealt over banks as so many would be; 0: as n_slots */
     uint32_t max_rows, position; /* of a step; at which each token is decoded */
 };
 

@@ -15,6 +15,7 @@ struct copy {
     struct copy_job job;
     uint64_t added_ns;
     enum copy_state state;
+    bool urgent;
     struct error error; /* of one that failed */
 };
 
@@ -70,15 +71,17 @@ static uint32_t find_slot(const struct copier *copier, uint32_t slot)
     return i;
 }
 
-/* With the lock held: the next copy; NULL if none is queued. */
+/* With the lock held: the next copy; NULL if none is queued. Tests take any. */
 static struct copy *take(struct copier *copier)
 {
     struct copy *chosen = NULL;
     for (uint32_t i = 0, queued = 0; i < copier->n; i++) {
-        if (copier->copies[i].state != COPY_QUEUED) continue;
+        struct copy *copy = &copier->copies[i];
+        if (copy->state != COPY_QUEUED) continue;
         queued++;
-        if (chosen == NULL || (copier->random != 0 && next_random(&copier->random) % queued == 0))
-            chosen = &copier->copies[i];
+        const bool passes = copier->random != 0 ? next_random(&copier->random) % queued == 0
+                                                : chosen != NULL && copy->urgent && !chosen->urgent;
+        if (chosen == NULL || passes) chosen = copy;
     }
     if (chosen != NULL) chosen->state = COPY_RUNS;
     return chosen;
@@ -202,11 +205,20 @@ void copier_close(struct copier *copier)
 
 /* ---- the thread of programs ---- */
 
-void copier_add(struct copier *copier, struct copy_job job)
+void copier_add(struct copier *copier, struct copy_job job, bool urgent)
 {
     pthread_mutex_lock(&copier->lock);
-    copier->copies[copier->n++] = (struct copy){.job = job, .added_ns = copier->pace > 0 ? now_ns() : 0};
+    copier->copies[copier->n++] =
+        (struct copy){.job = job, .urgent = urgent, .added_ns = copier->pace > 0 ? now_ns() : 0};
     pthread_cond_broadcast(&copier->changed);
+    pthread_mutex_unlock(&copier->lock);
+}
+
+void copier_hurry(struct copier *copier, uint32_t slot)
+{
+    pthread_mutex_lock(&copier->lock);
+    const uint32_t i = find_slot(copier, slot);
+    if (i < copier->n) copier->copies[i].urgent = true;
     pthread_mutex_unlock(&copier->lock);
 }
 
@@ -230,6 +242,7 @@ void copier_finish(struct copier *copier, uint32_t slot)
 {
     pthread_mutex_lock(&copier->lock);
     uint32_t i = find_slot(copier, slot);
+    if (i < copier->n) copier->copies[i].urgent = true;
     while (i < copier->n && !is_over(&copier->copies[i])) {
         pthread_cond_wait(&copier->changed, &copier->lock);
         i = find_slot(copier, slot);

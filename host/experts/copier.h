@@ -24,8 +24,11 @@ int copier_open(const struct expert_pool *pool, struct card *card, const struct 
                 struct copier **out, struct error *err);
 void copier_close(struct copier *copier); /* NULL is allowed */
 
-/* One job for a slot at a time: copier_finish before the slot's next one. */
-void copier_add(struct copier *copier, struct copy_job job);
+/* One job for a slot at a time: copier_finish before the slot's next one. Those that are not urgent let the others pass. */
+void copier_add(struct copier *copier, struct copy_job job, bool urgent);
+
+/* The slot's job, if there is one, is urgent. */
+void copier_hurry(struct copier *copier, uint32_t slot);
 
 /* Forgets the jobs that have landed, and those that have failed, for which it calls failed. Does not wait. */
 void copier_collect(struct copier *copier, void (*failed)(void *context, struct copy_job job), void *context);

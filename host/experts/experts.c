@@ -10,26 +10,33 @@
 
 #define MIB(bytes) ((double)(bytes) / (1 << 20))
 
-/* What the rule gives to slots; the other weights are spread over the banks. */
-static int measure_slots(const struct model *model, const struct card_info *info, struct experts_residency *residency,
-                         struct error *err)
+/* Slots of these needs that the rule gives; the other weights are spread over the banks. */
+static uint32_t count_slots(const struct card_info *info, const struct expert_pool_needs *needs, uint64_t most)
 {
-    struct expert_pool_needs needs;
-    if (residency->n_experts == 0) return 0;
-    int result = expert_pool_measure(model, info, 0, &needs, err);
-    if (result < 0) return result;
-    residency->slot_bytes = needs.slot_bytes;
-    residency->streaming_bytes = needs.other_bytes;
-    uint64_t n = 0, fewest = UINT64_MAX, each = needs.other_bytes / info->n_banks;
+    uint64_t n = 0, fewest = UINT64_MAX, each = needs->other_bytes / info->n_banks;
     for (unsigned b = 0; b < info->n_banks; b++) {
         const uint64_t room = info->bank[b].bytes_free > each ? (info->bank[b].bytes_free - each) / 4 * 3 : 0;
-        const uint64_t in_bank = room / (needs.slot_bytes / needs.n_pieces);
+        const uint64_t in_bank = room / (needs->slot_bytes / needs->n_pieces);
         n += in_bank;
         if (in_bank < fewest) fewest = in_bank;
     }
-    if (needs.n_pieces > 1) n = fewest; /* each slot has a piece in each bank */
-    uint64_t most = (uint64_t)residency->n_layers * residency->n_experts;
-    residency->n_slots = (uint32_t)(n < most ? n : most);
+    if (needs->n_pieces > 1) n = fewest * (info->n_banks / needs->n_pieces); /* a piece in each bank of its part */
+    return (uint32_t)(n < most ? n : most);
+}
+
+/* How slots are dealt depends on how many there are: of as many as would be if they were not. */
+static int measure_slots(const struct model *model, const struct card_info *info, struct experts_residency *residency,
+                         struct error *err)
+{
+    const uint64_t most = (uint64_t)residency->n_layers * residency->n_experts;
+    struct expert_pool_needs needs;
+    if (residency->n_experts == 0) return 0;
+    int result = expert_pool_measure(model, info, 0, UINT64_MAX, &needs, err);
+    if (result == 0) result = expert_pool_measure(model, info, count_slots(info, &needs, most), 0, &needs, err);
+    if (result < 0) return result;
+    residency->slot_bytes = needs.slot_bytes;
+    residency->streaming_bytes = needs.other_bytes;
+    residency->n_slots = count_slots(info, &needs, most);
     return 0;
 }
 
@@ -174,14 +181,18 @@ bool experts_describe(const struct loaded_model *loaded, char line[EXPERTS_LINE_
         left += info.bank[b].bytes_free;
     }
     const uint32_t n_layers = layers_with_experts(model_get_config(loaded_model_source(loaded)));
+    char dealt[48] = "in one bank each";
+    if (shape.n_pieces > 1)
+        (void)snprintf(dealt, sizeof dealt, "dealt over %s%u banks", shape.n_pieces < info.n_banks ? "" : "all ",
+                       shape.n_pieces);
     const uint64_t weights = loaded_model_card_bytes(loaded), slots = shape.n_slots * shape.slot_bytes;
     (void)snprintf(
         line, EXPERTS_LINE_BYTES,
         "experts stream: %u slots of %.1f MiB, %s, for %u experts in each of %u layers (%.0f %%); card memory of "
         "%.1f MiB: %.1f slots, %.1f other weights, %.1f pages and steps, %.1f free",
-        shape.n_slots, MIB(shape.slot_bytes), shape.n_pieces > 1 ? "dealt over all banks" : "in one bank each",
-        shape.n_experts, n_layers, 100.0 * shape.n_slots / ((double)shape.n_experts * n_layers), MIB(all), MIB(slots),
-        MIB(weights - slots), MIB(all - left - weights), MIB(left));
+        shape.n_slots, MIB(shape.slot_bytes), dealt, shape.n_experts, n_layers,
+        100.0 * shape.n_slots / ((double)shape.n_experts * n_layers), MIB(all), MIB(slots), MIB(weights - slots),
+        MIB(all - left - weights), MIB(left));
     return true;
 }
 
@@ -206,6 +217,7 @@ bool experts_count_all(const struct loaded_model *loaded, struct experts_traffic
         traffic->ahead += of_layer.ahead;
         traffic->ahead_used += of_layer.ahead_used;
         traffic->bytes += of_layer.bytes;
+        traffic->used_bytes += of_layer.used_bytes;
         traffic->wasted_bytes += of_layer.wasted_bytes;
         traffic->stall_ps += of_layer.stall_ps;
     }

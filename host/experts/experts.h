@@ -53,7 +53,8 @@ struct experts_traffic {
     uint64_t ahead;        /* read before it was chosen; of these were chosen: */
     uint64_t ahead_used;
     uint64_t bytes;        /* that came for misses and ahead */
-    uint64_t wasted_bytes; /* of these, ahead for a guess that was wrong */
+    uint64_t used_bytes;   /* of these, of experts that have been chosen while they were there */
+    uint64_t wasted_bytes; /* ahead and for nothing: of experts that left unused, or of which not all was brought */
     uint64_t stall_ps;     /* of the card's clock, in AWAIT; 0 on cards without one */
 };
 

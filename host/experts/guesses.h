@@ -15,10 +15,13 @@
 #include "host/experts/guess_judge.h"
 #include "kernels/abi/card_program.h"
 
+#define GUESSES_MOST_DEPTH 8u
+
 struct guesses; /* opaque */
 
 struct guesses_shape {
     uint32_t n_layers, n_experts, n_used;
+    uint32_t depth;             /* so many layers ahead routers run, GUESSES_MOST_DEPTH at most */
     uint64_t expert_bytes;      /* of one, for the count of wasted bytes */
     bool uses[EXPERTS_GUESSES]; /* by enum experts_guess */
 };
@@ -40,11 +43,13 @@ struct guesses_slots {
 };
 
 /*
- * Guesses for `layer` of its router, run ahead: choices[n_tokens][n_used] as of guesses_learn; or of the table, from what was
- * learnt last. To out[n_experts] those to bring, best first; returns how many.
+ * Guesses for `layer` of its router, run ahead at the layer `distance` before it: choices[n_tokens][n_used] as of
+ * guesses_learn; or of the table, from what was learnt last. To out[n_experts] those to bring, best first; returns how many.
+ * Only guesses at the next layer are judged as a source's; of farther ones each rank's own chances decide.
  */
-uint32_t guesses_of_router(struct guesses *guesses, uint32_t layer, const struct card_choice *choices,
-                           uint32_t n_tokens, const struct guesses_slots *slots, uint16_t *out);
+uint32_t guesses_of_router(struct guesses *guesses, uint32_t layer, uint32_t distance,
+                           const struct card_choice *choices, uint32_t n_tokens, const struct guesses_slots *slots,
+                           uint16_t *out);
 uint32_t guesses_of_table(struct guesses *guesses, uint32_t layer, const struct guesses_slots *slots, uint16_t *out);
 
 /* Of one layer, or of all for layer = n_layers. */

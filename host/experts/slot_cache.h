@@ -28,13 +28,17 @@ struct slot_change {
     uint32_t old_layer, old_expert; /* SLOT_NONE both: it was empty */
 };
 
-/* A layer's expert will be wanted soon: it stays until the next publication too, if it is there, or when a slot is given. */
+/*
+ * A layer's expert will be wanted soon: it stays, if it is there or when a slot is given, until its layer's publication, until
+ * nothing is expected any more, or until those that were chosen need its slot.
+ */
 void slot_cache_expect(struct slot_cache *cache, uint32_t layer, uint32_t expert);
+void slot_cache_expect_none(struct slot_cache *cache);
 
-/* The slot that slot_cache_give would give now; SLOT_NONE as there. */
+/* The slot that slot_cache_give would give now to one that is expected; SLOT_NONE as there. */
 uint32_t slot_cache_next(struct slot_cache *cache);
 
-/* Gives a slot to an expert that was chosen or is expected, and has none. */
+/* Gives a slot to an expert that was chosen or is expected, and has none: to one of the layer chosen last, whoever is expected. */
 struct slot_change slot_cache_give(struct slot_cache *cache, uint32_t layer, uint32_t expert);
 
 /* The slot is empty again, if it is still the expert's. */

@@ -25,7 +25,7 @@ struct expert_pool {
 
 void expert_pool_get_shape(const struct expert_pool *pool, struct expert_pool_shape *shape) { *shape = pool->shape; }
 
-/* The pieces of a dealt slot lie at one offset in each bank, from bank 0 on. */
+/* The pieces of a dealt slot lie at one offset in each of its banks. */
 card_addr expert_pool_piece(const struct expert_pool *pool, uint32_t slot, unsigned piece)
 {
     return pool->slots[slot] + CARD_ADDR(piece, 0);
@@ -144,15 +144,24 @@ static int longest_piece(const struct model *model, uint32_t weight_formats, uns
     return 0;
 }
 
-int expert_pool_measure(const struct model *model, const struct card_info *info, uint64_t piece_bytes,
+static uint64_t count_experts(const struct model_config *config)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < config->n_layers; i++) n += config->layers[i].has_experts ? config->n_experts : 0;
+    return n;
+}
+
+int expert_pool_measure(const struct model *model, const struct card_info *info, uint32_t n_slots, uint64_t piece_bytes,
                         struct expert_pool_needs *needs, struct error *err)
 {
+    const uint64_t n_experts = count_experts(&model->config);
     uint64_t piece;
     *needs = (struct expert_pool_needs){.n_pieces = info->n_banks};
     int result = longest_piece(model, info->weight_formats, info->n_banks, &piece, err);
-    if (result == 0 && info->n_banks > 1 && piece < (piece_bytes > 0 ? piece_bytes : EXPERT_PIECE_BYTES)) {
-        needs->n_pieces = 1;
-        result = longest_piece(model, info->weight_formats, 1, &piece, err);
+    while (result == 0 && needs->n_pieces > 1 &&
+           piece < (piece_bytes > 0 ? piece_bytes : expert_pool_least_piece(needs->n_pieces, n_slots, n_experts))) {
+        needs->n_pieces /= 2;
+        result = longest_piece(model, info->weight_formats, needs->n_pieces, &piece, err);
     }
     needs->slot_bytes = piece * needs->n_pieces;
     return result < 0 ? result : model_other_bytes(model, info, &needs->other_bytes, err);
@@ -179,12 +188,17 @@ static uint32_t share(const struct card_info *info, uint64_t slot_bytes, uint32_
     return n;
 }
 
+/* Slots with neighbouring numbers lie in different parts of the banks. */
 static int place_dealt(struct expert_pool *pool, struct loaded_model *loaded, struct error *err)
 {
-    const uint64_t piece = pool->shape.slot_bytes / pool->shape.n_pieces;
+    struct card_info info;
+    card_describe(loaded->card, &info);
+    const unsigned banks = pool->shape.n_pieces, parts = info.n_banks / banks;
+    const uint64_t piece = pool->shape.slot_bytes / banks, rounds = (pool->shape.n_slots + parts - 1) / parts;
     card_addr first;
-    int result = loaded_model_take_dealt(loaded, pool->shape.n_pieces, pool->shape.n_slots * piece, &first, err);
-    for (uint32_t i = 0; i < pool->shape.n_slots && result == 0; i++) pool->slots[i] = first + i * piece;
+    int result = loaded_model_take_dealt(loaded, banks * parts, rounds * piece, &first, err);
+    for (uint32_t i = 0; i < pool->shape.n_slots && result == 0; i++)
+        pool->slots[i] = first + CARD_ADDR(i % parts * banks, i / parts * piece);
     return result;
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Experts that stream through fewer slots than there are. A slot is room for any one expert of any layer: its gate, up and
- * down matrices one after the other, each at a multiple of 64 bytes. It lies in one bank, so that an expert comes in one copy;
- * or, if its share of each bank is long enough for copies of its own (EXPERT_PIECE_BYTES), it is dealt over all banks
- * (card_layout.h), so that all of them read it, and comes in a piece for each. All experts stay in host memory in that form,
+ * down matrices one after the other, each at a multiple of 64 bytes. It is dealt over as many banks as make its piece of each
+ * long enough for a copy of its own (expert_pool_least_piece; card_layout.h): all banks, a part of them, of which there are as many
+ * as go into the card's, or one; neighbouring slots lie in different parts. All experts stay in host memory in that form,
  * or in a packed file. A layer's slot tables say where its experts are; the
  * table of the down matrices, which AWAIT looks at, is the last to be written when an expert comes, and the first when it goes.
  * Which experts are in which slots is decided above (host/experts); nothing here moves them.
@@ -14,19 +14,39 @@
 #include "host/base/error.h"
 #include "kernels/abi/card_program.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* A copy is set up in some 13 us (gen3x16-u55c), the time of 120 KB: with pieces of this size that is hidden but for a tenth. */
-#define EXPERT_PIECE_BYTES (512u << 10)
+/*
+ * Over how many banks. A copy is set up in some 13 us (gen3x16-u55c), of which 8 are not hidden behind the copy before, and the
+ * link does nothing in them; the array computes an expert in the time in which its banks are read. So the fewer experts have
+ * slots, the more the link decides, and the longer the pieces are: of EXPERT_PIECE_BYTES, or for few banks
+ * EXPERT_SHORT_PIECE_BYTES, times the share of the experts that has no slot (tests/bench/EXPERTS.md has what that brings).
+ */
+#define EXPERT_PIECE_BYTES (5u << 20)
+#define EXPERT_SHORT_PIECE_BYTES (1u << 20)
+#define EXPERT_FEW_BANKS 2u /* over the same share */
+#define EXPERT_LEAST_PIECE_BYTES (64u << 10)
+
+/* Bytes that a piece of a slot has at least that is dealt over n_pieces banks, where n_slots of n_experts have slots. */
+static inline uint64_t expert_pool_least_piece(unsigned n_pieces, uint64_t n_slots, uint64_t n_experts)
+{
+    const uint64_t missing = n_slots < n_experts ? n_experts - n_slots : 0;
+    const bool are_few = n_pieces * missing <= EXPERT_FEW_BANKS * n_experts;
+    const uint64_t least = (are_few ? EXPERT_SHORT_PIECE_BYTES : EXPERT_PIECE_BYTES) * missing / n_experts;
+    return least > EXPERT_LEAST_PIECE_BYTES ? least : EXPERT_LEAST_PIECE_BYTES;
+}
 
 enum { EXPERT_POOL_MATRICES = 3 }; /* gate, up, down: enum expert_matrix */
 
 /*
- * In the number of a PUBLISH, layer + 1: the second half of its rows is what the router of the next layer with experts chooses of
- * the hidden state of this one.
+ * The number of a PUBLISH: layer + 1, and above it of how many layers its rows say more than of this one. As many rows for each
+ * follow: what the routers of the next layers with experts, the nearest first, choose of the hidden state of this one.
  */
-#define EXPERT_POOL_GUESS 0x80000000u
+#define EXPERT_POOL_GUESSES_SHIFT 24
+#define EXPERT_POOL_LAYER(number) (((number) & ((1u << EXPERT_POOL_GUESSES_SHIFT) - 1)) - 1)
+#define EXPERT_POOL_GUESS_DEPTH 2u /* layers, where routers run ahead */
 
 struct expert_pool;
 struct loaded_model;
@@ -61,15 +81,15 @@ int expert_pool_fetch(const struct expert_pool *pool, uint32_t layer, uint32_t e
                       const uint8_t **bytes, struct error *err);
 
 /*
- * What streaming takes of such a card: bytes of a slot, and of everything that is no expert. piece_bytes: of a slot that is
- * dealt, at least; 0: EXPERT_PIECE_BYTES. ERROR_UNSUPPORTED names a
- * tensor that the card has no format for.
+ * What streaming through n_slots takes of such a card: bytes of a slot, and of everything that is no expert. piece_bytes: of a
+ * slot that is dealt, at least; 0: as expert_pool_least_piece has it. ERROR_UNSUPPORTED names a tensor that the card has no
+ * format for.
  */
 struct expert_pool_needs {
     uint64_t slot_bytes, other_bytes;
     unsigned n_pieces;
 };
-int expert_pool_measure(const struct model *model, const struct card_info *info, uint64_t piece_bytes,
+int expert_pool_measure(const struct model *model, const struct card_info *info, uint32_t n_slots, uint64_t piece_bytes,
                         struct expert_pool_needs *needs, struct error *err);
 
 /* How a layer's experts lie in a slot: bytes of a piece, 0: it has none; where its matrices begin in a piece. */

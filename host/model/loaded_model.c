@@ -527,7 +527,7 @@ int model_load(const struct model *model, struct card *card, const struct model_
         struct card_info info;
         card_describe(card, &info);
         loaded->plans_waves = info.abi_version >= CARD_ABI_PER_CHOICE;
-        result = expert_pool_measure(model, &info, options->expert_piece_bytes, &needs, err);
+        result = expert_pool_measure(model, &info, expert_slots, options->expert_piece_bytes, &needs, err);
     }
     if (result == 0) loaded->expert_limit_us = options != NULL ? options->expert_limit_us : 0;
     if (result == 0) loaded->plans_guesses = expert_slots > 0 && options->plans_guesses;

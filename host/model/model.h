@@ -179,7 +179,7 @@ struct model_load_options {
     const char *expert_policy;   /* host/experts: who gives up a slot (policy.h); NULL: its choice */
     const char *record_routing;  /* host/experts: a file for the routers' choices (routing_recorder.h); NULL: none */
     uint32_t expert_limit_us;    /* microseconds that a program waits for experts; 0: 30 s */
-    uint64_t expert_piece_bytes; /* tests: of a slot that is dealt, at least; 0: EXPERT_PIECE_BYTES */
+    uint64_t expert_piece_bytes; /* tests: of a slot that is dealt, at least; 0: as expert_pool_least_piece */
     const char *expert_guess; /* host/experts: who guesses what the next layer chooses (experts.h); NULL: its choice */
     bool plans_guesses;       /* host/experts: programs run the next layer's router ahead */
     uint64_t expert_pace;     /* benches: bytes per second that experts are copied with at most; 0: no limit */

@@ -142,7 +142,7 @@ static void sum_experts(struct planner *p, const struct activations *dst, const 
 
 #define AWAIT_US 30000000u /* a copy of an expert takes milliseconds: who is not there by then does not come */
 
-/* Tells the host who was chosen. number: layer + 1, with EXPERT_POOL_GUESS: and who may be in the next layer. */
+/* Tells the host who was chosen, and who may be in the next layers. number: as expert_pool.h has it. */
 static void publish(struct planner *p, uint32_t tokens, card_addr choices, uint32_t number)
 {
     const uint32_t used = p->config->n_experts_used;
@@ -237,20 +237,27 @@ static void compute_experts(struct planner *p, struct activations *dst, struct a
 }
 
 /*
- * The router of the next layer with experts runs ahead on this one's hidden state (Eliseev and Mazur: Fast inference of
- * mixture-of-experts language models with offloading, 2023, 3.2): its choices behind this layer's, to be published with them, as
- * a turn of the host costs more than a router. Steps of more tokens want nearly all experts anyway. Returns the rows of choices.
+ * The routers of the next layers with experts run ahead on this one's hidden state (Eliseev and Mazur: Fast inference of
+ * mixture-of-experts language models with offloading, 2023, 3.2): their choices behind this layer's, to be published with them,
+ * as a turn of the host costs more than a router. Steps of more tokens want nearly all experts anyway.
  */
 #define GUESS_TOKENS 8u
 
-/* Rows of guesses; while measuring as many as a smaller step may have. */
-static uint32_t guess_rows(const struct planner *p, uint32_t tokens, uint32_t *next, uint32_t layer)
+static uint32_t layer_behind(const struct planner *p, uint32_t layer)
 {
-    *next = layer + 1;
-    while (*next < p->config->n_layers && !p->config->layers[*next].has_experts) ++*next;
-    if (*next == p->config->n_layers || (p->loaded != NULL && !p->loaded->plans_guesses)) return 0;
-    if (p->loaded == NULL && tokens > GUESS_TOKENS) return GUESS_TOKENS;
-    return tokens > GUESS_TOKENS ? 0 : tokens;
+    do layer++;
+    while (layer < p->config->n_layers && !p->config->layers[layer].has_experts);
+    return layer;
+}
+
+/* Layers to guess of, and *rows: tokens of each; while measuring as many as a smaller step may have. */
+static uint32_t count_guesses(const struct planner *p, uint32_t tokens, uint32_t layer, uint32_t *rows)
+{
+    uint32_t n = 0;
+    *rows = tokens < GUESS_TOKENS ? tokens : GUESS_TOKENS;
+    if (p->loaded != NULL && (!p->loaded->plans_guesses || tokens > GUESS_TOKENS)) return 0;
+    while (n < EXPERT_POOL_GUESS_DEPTH && (layer = layer_behind(p, layer)) < p->config->n_layers) n++;
+    return n;
 }
 
 static void guess(struct planner *p, uint32_t rows, card_addr choices, uint32_t next)
@@ -296,18 +303,21 @@ static void compute_groups(struct planner *p, struct activations *dst, struct ac
 void planner_experts(struct planner *p, struct activations *dst, struct activations *src, uint32_t layer)
 {
     const struct model_config *config = p->config;
-    uint32_t tokens = src->tokens, at_once = tokens_at_once(p, tokens), next = 0;
+    uint32_t tokens = src->tokens, at_once = tokens_at_once(p, tokens), rows = 0;
     bool in_groups = at_once<tokens, streams = p->expert_slots> 0 && !in_groups;
     if (!config->router.scales_input) /* while the router works */
         (void)planner_operand(p, src, planner_weight(p, expert_role(EXPERT_GATE), layer).format);
     struct activations scores = planner_buffer(p, tokens, config->n_experts);
     planner_linear(p, &scores, src, TENSOR_FFN_ROUTER, TENSOR_FFN_ROUTER_BIAS, layer);
-    const uint32_t n_guesses = streams ? guess_rows(p, tokens, &next, layer) : 0;
+    const uint32_t n_guesses = streams ? count_guesses(p, tokens, layer, &rows) : 0;
     const uint64_t row_bytes = config->n_experts_used * sizeof(struct card_choice);
-    card_addr choices = planner_take(p, (tokens + n_guesses) * row_bytes);
+    card_addr choices = planner_take(p, (tokens + (uint64_t)n_guesses * rows) * row_bytes);
     route(p, choices, &scores, layer);
-    if (n_guesses > 0) guess(p, n_guesses, choices + tokens * row_bytes, next);
-    if (streams) publish(p, tokens + n_guesses, choices, (layer + 1) | (n_guesses > 0 ? EXPERT_POOL_GUESS : 0));
+    for (uint32_t i = 0, next = layer; i < n_guesses; i++) {
+        next = layer_behind(p, next);
+        guess(p, rows, choices + (tokens + (uint64_t)i * rows) * row_bytes, next);
+    }
+    if (streams) publish(p, tokens + n_guesses * rows, choices, (layer + 1) | n_guesses << EXPERT_POOL_GUESSES_SHIFT);
     add_shared(p, dst, src, layer); /* while missing experts come */
     if (in_groups)
         compute_groups(p, dst, src, choices, layer, at_once);

@@ -90,6 +90,7 @@ int plan_clock_open(const struct clock_options *options, const struct plan_stage
         .kv_format = options->kv_format,
         .expert_slots = stage->expert_slots,
         .pool_slots = options->pool_slots,
+        .pool_dealt_as = options->pool_dealt_as,
         .guesses = options->guesses,
         .max_tokens = options->max_tokens,
         .max_logit_rows = options->max_sequences,

@@ -18,8 +18,8 @@ struct clock_options {
     uint32_t max_tokens, max_sequences, max_context; /* of a step, and of a sequence */
     uint32_t
         pool_slots; /* for experts, shared by all layers: as in shape_program.h, and programs go in one piece; or 0 */
-    bool guesses;   /* with pool_slots: as in shape_program.h */
-    uint64_t nvme_bytes_per_s; /* where missing experts come from; 0: host memory */
+    uint32_t pool_dealt_as, guesses; /* with pool_slots: as in shape_program.h */
+    uint64_t nvme_bytes_per_s;       /* where missing experts come from; 0: host memory */
 };
 
 struct plan_clock; /* opaque */

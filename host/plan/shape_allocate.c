@@ -238,7 +238,7 @@ static int place_vectors(struct shape_place *place, uint32_t index, unsigned n_b
     const struct ffn_shape *ffn = &place->architecture->layers[index].ffn;
     uint64_t tables = layer_table_bytes(place, layer), bytes = tables, mailbox = 0;
     if (ffn->experts != 0 && shape_place_streams(place))
-        mailbox = CARD_WORD_BYTES + (uint64_t)(place->options.guesses ? 2 : 1) * place->options.max_tokens *
+        mailbox = CARD_WORD_BYTES + (uint64_t)(1 + place->options.guesses) * place->options.max_tokens *
                                         ffn->experts_used * sizeof(struct card_choice);
     for (unsigned id = 0; id < SHAPE_IDS; id++)
         if (layer->tensors[id].kind == SHAPE_VECTOR) bytes += shape_tensor_bytes(&layer->tensors[id]);

@@ -90,37 +90,45 @@ static uint32_t guessed_layer(const struct shape_planner *p, uint32_t layer)
     const struct ffn_shape *f = &p->architecture->layers[layer].ffn;
     uint32_t next = layer + 1;
     while (next < p->place->options.end_layer && p->architecture->layers[next].ffn.experts == 0) next++;
-    if (!p->place->options.guesses || next >= p->place->options.end_layer) return 0;
+    if (p->place->options.guesses == 0 || next >= p->place->options.end_layer) return 0;
     const struct ffn_shape *g = &p->architecture->layers[next].ffn;
     return g->experts == f->experts && g->experts_used == f->experts_used ? next : 0;
 }
 
-/* The choices, and behind them those that are guessed of the next layer. */
+static uint32_t count_guesses(const struct shape_planner *p, uint32_t layer)
+{
+    uint32_t n = 0;
+    while (n < p->place->options.guesses && (layer = guessed_layer(p, layer)) != 0) n++;
+    return n;
+}
+
+/* The choices, and behind them those that are guessed of the next layers. */
 static card_addr route(struct shape_planner *p, struct shape_act *src, uint32_t layer)
 {
     const struct ffn_shape *f = &p->architecture->layers[layer].ffn;
-    const uint32_t next = guessed_layer(p, layer);
+    const uint32_t n_guesses = count_guesses(p, layer);
     const uint64_t bytes = (uint64_t)src->tokens * f->experts_used * sizeof(struct card_choice);
     if (!f->scaled_input) /* while the router works */
         shape_operand(p, src, shape_tensor_of(p, layer, SHAPE_EXPERT_GATE)->format, src->cols);
-    card_addr choices = shape_take(p, next != 0 ? 2 * bytes : bytes);
+    card_addr choices = shape_take(p, (1 + n_guesses) * bytes);
     choose(p, src, layer, choices);
-    if (next != 0) choose(p, src, next, choices + bytes);
+    for (uint32_t i = 1, next = guessed_layer(p, layer); i <= n_guesses; i++, next = guessed_layer(p, next))
+        choose(p, src, next, choices + i * bytes);
     return choices;
 }
 
 static void publish(struct shape_planner *p, uint32_t tokens, uint32_t layer, card_addr choices)
 {
     const struct ffn_shape *f = &p->architecture->layers[layer].ffn;
-    const bool guesses = guessed_layer(p, layer) != 0;
+    const uint32_t n_guesses = count_guesses(p, layer);
     if (!shape_place_streams(p->place)) return;
     shape_append(p, &(struct card_descriptor){
                         .opcode = CARD_OP_PUBLISH,
-                        .tokens = guesses ? 2 * tokens : tokens,
+                        .tokens = (1 + n_guesses) * tokens,
                         .rows = f->experts_used,
                         .dst = shape_place_layer(p->place, layer)->mailbox,
                         .src = choices,
-                        .param = {(layer + 1) | (guesses ? EXPERT_POOL_GUESS : 0)},
+                        .param = {(layer + 1) | n_guesses << EXPERT_POOL_GUESSES_SHIFT},
                     });
 }
 

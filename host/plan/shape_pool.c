@@ -33,21 +33,34 @@ static uint64_t longest_piece(const struct shape_place *place, unsigned n_pieces
     return longest;
 }
 
+static uint64_t count_experts(const struct shape_place *place)
+{
+    uint64_t n = 0;
+    for (uint32_t i = place->options.first_layer; i < place->options.end_layer; i++)
+        n += place->architecture->layers[i].ffn.experts;
+    return n;
+}
+
 int shape_place_slots_of_pool(struct shape_place *place, unsigned n_banks, struct error *err)
 {
     const uint32_t n = place->options.pool_slots;
-    uint64_t piece = longest_piece(place, n_banks), offset = 0;
+    unsigned banks = n_banks;
+    uint64_t piece = longest_piece(place, banks), offset = 0;
     if (piece == 0) return error_set(err, ERROR_BAD_ARGUMENT, "%s has no experts", place->architecture->name);
     place->slots = memory_array(n, sizeof *place->slots);
     if (place->slots == NULL) return error_set(err, ERROR_NO_MEMORY, "a shape program: out of memory");
-    place->slot_pieces = n_banks > 1 && piece >= EXPERT_PIECE_BYTES ? n_banks : 1;
-    if (place->slot_pieces > 1) {
-        int result = shape_place_take_dealt(place, n_banks, n * piece, &offset, err);
-        for (uint32_t i = 0; i < n && result == 0; i++) place->slots[i] = CARD_ADDR(0, offset + i * piece);
-        place->slot_bytes = piece * n_banks;
+    const uint32_t dealt_as = place->options.pool_dealt_as != 0 ? place->options.pool_dealt_as : n;
+    while (banks > 1 && piece < expert_pool_least_piece(banks, dealt_as, count_experts(place)))
+        piece = longest_piece(place, banks /= 2);
+    place->slot_pieces = banks;
+    place->slot_bytes = piece * banks;
+    if (banks > 1) {
+        const unsigned parts = n_banks / banks;
+        int result = shape_place_take_dealt(place, banks * parts, (n + parts - 1) / parts * piece, &offset, err);
+        for (uint32_t i = 0; i < n && result == 0; i++)
+            place->slots[i] = CARD_ADDR(i % parts * banks, offset + i / parts * piece);
         return result;
     }
-    place->slot_bytes = longest_piece(place, 1);
     for (unsigned b = 0; b < n_banks && b < n; b++) {
         const uint32_t share = (n - b + n_banks - 1) / n_banks;
         card_addr first;

@@ -31,8 +31,10 @@ struct shape_options {
      * card's PUBLISH (shape_program_pool) fills them. At least what a step needs in one layer.
      */
     uint32_t pool_slots;
-    /* With pool_slots: the next layer's router runs on each layer's input, and PUBLISH has what it would choose as guesses. */
-    bool guesses;
+    /* With pool_slots: slots are dealt over banks as so many would be; 0: as these. */
+    uint32_t pool_dealt_as;
+    /* With pool_slots: so many next layers' routers run on each layer's input, and PUBLISH has what they would choose as guesses. */
+    uint32_t guesses;
     /* The largest step. */
     uint32_t max_tokens, max_logit_rows, max_sequences;
     uint32_t max_context; /* positions of one sequence: pages for max_sequences of them are allocated */

@@ -37,7 +37,9 @@
  * A matrix may be dealt over N banks, so that N memory channels are read at once, each as one sequential stream: tile t
  * of a matrix whose address is (bank b, offset o), b < N, lies in bank (b + t) % N at offset
  * o + (b + t) / N * (bytes of a tile). Matrices with tiles of one size may follow each other without a gap: the next one
- * starts with b = (b + tiles) % N. Tile t of a dealt F32 matrix is its rows 16t..16t+15, f32[16][C]; the last one may have
+ * starts with b = (b + tiles) % N. Where a table may say b >= N (slots of EXPERT_MATMUL), the matrix is dealt over the Nth part of
+ * the banks that has b, N to a part from bank 0 on: g = b - b % N, tile t in bank g + (b % N + t) % N at offset
+ * o + (b % N + t) / N * (bytes of a tile). Tile t of a dealt F32 matrix is its rows 16t..16t+15, f32[16][C]; the last one may have
  * fewer rows, but takes as much memory, which is not read.
  *
  * Columns that only pad a block of 256 past the activations' padding to 64 are not multiplied.
@@ -149,15 +151,22 @@ static inline uint64_t card_tile_bytes(unsigned format, uint32_t cols)
     return card_round_up(cols, card_block_cols(format)) / card_block_cols(format) * card_block_bytes(format);
 }
 
+/* The first of the banks over which a matrix is dealt that starts in `bank`; 0 where that is below `banks`. */
+static inline uint32_t card_first_bank(uint32_t bank, uint32_t banks)
+{
+    return banks > 1 && bank >= banks ? bank - bank % banks : banks > 1 ? 0 : bank;
+}
+
 /* Where tile `tile` of a matrix, or page of a pool, dealt over `banks` (0 counts as 1) lies: its bank and the offset. */
 static inline uint32_t card_tile_bank(uint32_t bank, uint64_t tile, uint32_t banks)
 {
-    return banks > 1 ? (uint32_t)((bank + tile) % banks) : bank;
+    const uint32_t first = card_first_bank(bank, banks);
+    return banks > 1 ? first + (uint32_t)((bank - first + tile) % banks) : bank;
 }
 static inline uint64_t card_tile_offset(uint32_t bank, uint64_t offset, uint64_t tile, uint32_t banks,
                                         uint64_t tile_bytes)
 {
-    return offset + (banks > 1 ? (bank + tile) / banks : tile) * tile_bytes;
+    return offset + (banks > 1 ? (bank - card_first_bank(bank, banks) + tile) / banks : tile) * tile_bytes;
 }
 
 /* Groups of 32 in one row of act[T][cols]. */

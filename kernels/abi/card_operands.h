@@ -80,7 +80,7 @@ static inline struct card_operand card_matrix_operand(const char *field, card_ad
 }
 
 /*
- * Part k < banks of an operand: all of it, or the tiles or pages of what is dealt that lie in bank k. A part that would start
+ * Part k < banks of an operand: all of it, or the tiles or pages of what is dealt that lie in the kth of its banks. A part that would start
  * past the end of what an address can say is given an address that no allocation has.
  */
 static inline struct card_range card_operand_range(const struct card_operand *operand, uint32_t k)
@@ -89,10 +89,11 @@ static inline struct card_range card_operand_range(const struct card_operand *op
     if (operand->banks <= 1) return range;
     const uint32_t bank = CARD_ADDR_BANK(operand->address), banks = operand->banks;
     const uint64_t tiles = operand->tile_bytes ? operand->bytes / operand->tile_bytes : 0;
-    const uint64_t first = ((uint64_t)k + banks - bank % banks) % banks; /* the first tile that lies in bank k */
+    const uint64_t first = ((uint64_t)k + banks - bank % banks) % banks; /* the first tile that lies there */
     const uint64_t offset =
         card_tile_offset(bank, CARD_ADDR_OFFSET(operand->address), first, banks, operand->tile_bytes);
-    range.address = offset >> 56 ? UINT64_MAX : CARD_ADDR(k, offset);
+    const uint32_t in = card_first_bank(bank, banks) + k;
+    range.address = offset >> 56 || in > CARD_ADDR_BANK(UINT64_MAX) ? UINT64_MAX : CARD_ADDR(in, offset);
     range.bytes = tiles > first ? (tiles - first + banks - 1) / banks * operand->tile_bytes : 0;
     return range;
 }

@@ -56,8 +56,8 @@
  *   EXPERT_MATMUL  dst f32[T][P0][R] = matrix(R,C) of the token's P0 chosen experts x src; weight = slot table
  *                  (card_addr of each expert's matrix, P1 entries); aux = choice[T][P0];
  *                  src is act[T][C] (f32[T][C] when format is F32); PER_CHOICE: src is act[T * P0][C], one row a choice;
- *                  EACH: choice j is expert j, P0 = P1, no aux; P2 = banks over which each matrix is dealt (0: 1);
- *                  rows of a choice of CARD_NO_EXPERT keep what they hold;
+ *                  EACH: choice j is expert j, P0 = P1, no aux; P2 = banks over which each matrix is dealt (0: 1),
+ *                  those of the part that its first tile lies in (card_layout.h); rows of a choice of CARD_NO_EXPERT keep what they hold;
  *                  EXTENDED with E.BIAS: + E.src f32[P1][R], the expert's row
  *   GLU            dst f32[T][C] = activation(src f32[T][C]) * weight f32[T][C]; format = enum card_activation; dst may be
  *                  src or weight; UNWEIGHTED: no weight; BROADCAST: src is f32[T][1]; P0 = limit (0: none): src is kept

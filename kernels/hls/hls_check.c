@@ -160,14 +160,17 @@ static int matrix_fits(const struct hls_step *step, const struct hls_word *exten
     if (banks == 1) {
         return bytes_at(extents, n_extents, address) >= card_matrix_bytes(step->format, step->rows, step->cols);
     }
-    int fits = bank < banks;
+    const uint32_t part = card_first_bank(bank, banks), start = bank - part;
+    int fits = 1;
 slot_banks:
     for (uint32_t k = 0; k < banks && fits; k++) {
         HLS_TRIPS(1, 32)
-        const uint64_t first = (k + banks - bank) % banks; /* the first tile that lies in bank k */
+        const uint64_t first = (k + banks - start) % banks; /* the first tile that lies in the kth of its banks */
         const uint64_t offset = card_tile_offset(bank, CARD_ADDR_OFFSET(address), first, banks, tile_bytes);
         const uint64_t run = tiles > first ? (tiles - first + banks - 1) / banks * tile_bytes : 0;
-        if (run != 0) fits = offset >> 56 == 0 && bytes_at(extents, n_extents, CARD_ADDR(k, offset)) >= run;
+        if (run != 0)
+            fits = offset >> 56 == 0 && part + k < HLS_MAX_PORTS &&
+                   bytes_at(extents, n_extents, CARD_ADDR(part + k, offset)) >= run;
     }
     return fits;
 }

@@ -436,8 +436,10 @@ static void run_ports(HLS_BANKS, uint32_t format, const struct format_shape *s, 
 static struct stripe stripe_of(const struct hls_matrix *matrix, uint32_t port, uint32_t tiles, uint64_t tile_bytes)
 {
     const uint32_t bank = CARD_ADDR_BANK(matrix->at), dealt = matrix->banks > 1, banks = dealt ? matrix->banks : 1;
-    const uint32_t least = !dealt ? 0 : port >= bank ? port - bank : port + banks - bank; /* its first tile */
-    const int has = dealt ? port < banks && least < tiles : port == bank;
+    const uint32_t part = card_first_bank(bank, banks), in = port - part;
+    const int is_in = dealt ? port >= part && in < banks : port == bank;
+    const uint32_t least = !dealt || !is_in ? 0 : port >= bank ? port - bank : port + banks - bank; /* its first tile */
+    const int has = is_in && least < tiles;
     const uint64_t offset = card_tile_offset(bank, CARD_ADDR_OFFSET(matrix->at), least, matrix->banks, tile_bytes);
     const struct stripe stripe = {.first = offset / CARD_WORD_BYTES,
                                   .tiles = has ? (tiles - least - 1) / banks + 1 : 0};
@@ -481,6 +483,7 @@ static void store_tiles(HLS_BANKS, const struct hls_step *step, const struct hls
     struct hls_word out[RUN_TILES], bias[RUN_TILES], old[RUN_TILES];
     const int adds = (step->flags & CARD_FLAG_ADD) != 0;
     const uint32_t banks = matrix->banks > 1 ? matrix->banks : 1, bank = CARD_ADDR_BANK(matrix->at);
+    const uint32_t part = card_first_bank(bank, banks), last = part + banks - 1;
     const uint32_t n = hls_min(step->rows - first, banks * HLS_TILES * CARD_TILE_ROWS);
     if (matrix->has_bias) hls_load(HLS_BANK_ARGS, matrix->bias + 4ull * first, n, bias);
 store_tokens:
@@ -502,7 +505,7 @@ store_tokens:
             }
             tile = dealt == banks - 1 ? tile + 1 : tile;
             dealt = dealt == banks - 1 ? 0 : dealt + 1;
-            port = banks == 1 ? bank : port == banks - 1 ? 0 : port + 1;
+            port = banks == 1 ? bank : port == last ? part : port + 1;
         }
         hls_store(HLS_BANK_ARGS, dst, n, out);
     }

@@ -190,14 +190,14 @@ static int can_lie(const struct slots *s, ulong address)
     const uint bank = (uint)(address >> 56);
     if (offset % s->align) return 0;
     if (s->banks <= 1) return extent(s->ranges, s->n_ranges, address) >= s->matrix_bytes;
-    if (bank >= s->banks) return 0;
     const ulong tiles = s->matrix_bytes / s->tile_bytes;
     for (uint k = 0; k < s->banks; k++) {
-        const uint first = (k + s->banks - bank) % s->banks; /* the first tile in bank k */
+        const uint first = (k + s->banks - bank % s->banks) % s->banks; /* the first tile in the kth of its banks */
         const ulong at = card_tile_offset(bank, offset, first, s->banks, s->tile_bytes);
         if (tiles <= first) continue;
         const ulong bytes = (tiles - first + s->banks - 1) / s->banks * s->tile_bytes;
-        if (at >> 56 || extent(s->ranges, s->n_ranges, (ulong)k << 56 | at) < bytes) return 0;
+        const ulong in = card_first_bank(bank, s->banks) + k;
+        if (at >> 56 || in >> 8 || extent(s->ranges, s->n_ranges, in << 56 | at) < bytes) return 0;
     }
     return 1;
 }

@@ -6,8 +6,8 @@
  *                  [RECIPE or FILE ...]
  *
  * The oracle is a page of arithmetic of its own: it takes from the runtime only which experts were missing in which
- * layer (the policy's doing), and from a run of the same programs in which nothing is missing how long each part of a layer
- * takes on the card. An expert is known to be wanted when its layer's router has ended, the host has read the choice and
+ * layer (the policy's doing), and from a run of the same programs over the same banks in which nothing is missing how long each
+ * part of a layer takes on the card. An expert is known to be wanted when its layer's router has ended, the host has read the choice and
  * decided; copies then go back to back, one for each expert; the array computes experts that are there first and each of
  * the others when it has come; nothing waits for anything else. "oracle" does that layer by layer. "oracle_predicted" knows an
  * expert as early as the trace's prediction names it, and is never wrong about it: only right predictions are copied ahead, so
@@ -64,10 +64,12 @@ struct parts {
     uint64_t shared[MOST_LAYERS];  /* the router's end to the experts' begin */
     uint64_t experts[MOST_LAYERS]; /* all of them */
     uint64_t behind;               /* the last layer */
+    uint64_t all;                  /* the step */
 };
 
 static void part(const struct watch *watch, uint64_t begin, uint64_t end, struct parts *parts)
 {
+    const uint64_t start = begin;
     parts->n_layers = watch->n;
     for (uint32_t i = 0; i < watch->n; i++) {
         const struct layer_times *layer = &watch->layers[i];
@@ -78,6 +80,7 @@ static void part(const struct watch *watch, uint64_t begin, uint64_t end, struct
         begin = layer->summed;
     }
     parts->behind = end - begin;
+    parts->all = end - start;
 }
 
 /* ---- the oracle ---- */
@@ -182,8 +185,8 @@ struct run {
     struct parts parts;
 };
 
-static int open_replay(const struct run *run, uint32_t slots, bool guesses, struct routing_replay **replay,
-                       struct error *err)
+static int open_replay(const struct run *run, uint32_t slots, uint32_t dealt_as, bool guesses,
+                       struct routing_replay **replay, struct error *err)
 {
     const struct replay_options options = {.architecture = run->architecture,
                                            .shape = routing_source_shape(run->source),
@@ -191,6 +194,7 @@ static int open_replay(const struct run *run, uint32_t slots, bool guesses, stru
                                            .policy = run->settings->policy,
                                            .guesses = guesses,
                                            .n_slots = slots,
+                                           .dealt_as = dealt_as,
                                            .max_rows = 1,
                                            .position = 1023};
     int status = routing_replay_open(&options, replay, err);
@@ -204,15 +208,16 @@ static int next_step(const struct run *run, struct routing_replay *replay, struc
     return status < 0 ? status : routing_replay_step(replay, step, err);
 }
 
-/* The first step again when its experts are all there. */
-static int find_parts(struct run *run, struct error *err)
+/* The first step again when its experts are all there, dealt over banks as `slots` slots are. */
+static int find_parts(struct run *run, uint32_t slots, struct error *err)
 {
     const struct routing_shape *shape = routing_source_shape(run->source);
     struct watch *watch = memory_array(1, sizeof *watch);
     struct routing_replay *replay = NULL;
     struct routing_step step;
     uint64_t begin = 0, end = 0;
-    int status = watch ? open_replay(run, shape->n_layers * shape->n_experts, false, &replay, err) : ERROR_NO_MEMORY;
+    int status = watch ? open_replay(run, shape->n_layers * shape->n_experts, slots, false, &replay, err)
+                       : error_set(err, ERROR_NO_MEMORY, "no memory");
     if (status == 0) status = next_step(run, replay, &step, err);
     if (status == 0) status = card_trace(routing_replay_card(replay), &(struct timeline_sink){on_event, watch}, err);
     if (status == 0) status = card_now(routing_replay_card(replay), &begin, err);
@@ -231,11 +236,11 @@ static void print_line(const struct run *run, uint32_t percent, const struct rep
     printf("{\"name\":\"routing_oracle\",\"trace\":\"%s\",\"card\":\"%s\",\"policy\":\"%s\",\"resident_percent\":%u,"
            "\"tokens_per_s_virtual\":%.4f,\"oracle\":%.4f,\"of_oracle\":%.4f,\"oracle_predicted\":%.4f,"
            "\"of_oracle_predicted\":%.4f,\"link_fraction\":%.4f,\"oracle_link_fraction\":%.4f,"
-           "\"oracle_predicted_link_fraction\":%.4f}\n",
+           "\"oracle_predicted_link_fraction\":%.4f,\"all_resident\":%.4f}\n",
            routing_source_shape(run->source)->model, run->settings->card,
            run->settings->policy ? run->settings->policy : "default", percent, tokens / took, tokens / (double)plain,
            (double)plain / took, tokens / (double)predicted, (double)predicted / took, (double)link_ps / took,
-           (double)link_ps / (double)plain, (double)link_ps / (double)predicted);
+           (double)link_ps / (double)plain, (double)link_ps / (double)predicted, 1e12 / (double)run->parts.all);
     fflush(stdout);
 }
 
@@ -248,7 +253,8 @@ static int compare(struct run *run, uint32_t percent, struct error *err)
     struct routing_replay *replay = NULL;
     struct routing_step step;
     const uint64_t slots = (uint64_t)shape->n_layers * shape->n_experts * percent / 100;
-    int status = open_replay(run, (uint32_t)slots, !run->settings->no_guesses, &replay, err);
+    int status = find_parts(run, (uint32_t)slots, err);
+    if (status == 0) status = open_replay(run, (uint32_t)slots, 0, !run->settings->no_guesses, &replay, err);
     for (uint32_t i = 0; i < run->settings->warm && status == 0; i++) status = next_step(run, replay, &step, err);
     if (status == 0) routing_replay_sum(replay, &before);
     for (uint32_t i = 0; i < run->settings->steps && status == 0; i++) {
@@ -283,7 +289,6 @@ static int run_one(const char *name, const struct settings *settings, struct err
     if (status == 0) status = host_profile_open(card.host, &run->host, err);
     if (status == 0) status = routing_source_open(name, settings->seed, 1, &run->source, err);
     if (status == 0) status = architecture_by_name(routing_source_shape(run->source)->model, &run->architecture, err);
-    if (status == 0) status = find_parts(run, err);
     for (uint32_t percent = 25; percent <= 75 && status == 0; percent += 25)
         if (settings->percent == 0 || settings->percent == percent) status = compare(run, percent, err);
     architecture_close(run->architecture);

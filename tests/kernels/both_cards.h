@@ -26,6 +26,7 @@ struct both {
     uint8_t *image;  /* what both hold before a program runs */
     uint64_t used;
     uint64_t dealt, dealt_used; /* the room for dealt matrices: its offset in every bank, how much is taken */
+    uint32_t part; /* of the banks, which the next matrices are dealt over: as many as go into all of them */
     uint64_t random;
 };
 
@@ -145,10 +146,10 @@ static inline card_addr deal_tiles(struct both *both, card_addr first, uint64_t 
                                    uint32_t align, uint32_t banks)
 {
     const uint64_t tiles = (bytes + tile_bytes - 1) / tile_bytes;
-    const uint32_t bank = draw(both, banks);
+    const uint32_t start = draw(both, banks), bank = both->part * banks + start;
     both->dealt_used += align * draw(both, align < 64 ? 16 : 4);
     const uint64_t offset = both->dealt + both->dealt_used;
-    both->dealt_used = card_round_up(both->dealt_used + ((tiles + bank) / banks + 1) * tile_bytes, 64);
+    both->dealt_used = card_round_up(both->dealt_used + ((tiles + start) / banks + 1) * tile_bytes, 64);
     assert_true(both->dealt_used <= DEALT_BYTES);
     for (uint64_t t = 0; t < tiles; t++) {
         struct error err = {0};

@@ -250,7 +250,11 @@ static void expert_matmul_of(unsigned format, struct shape shape, struct experts
     const uint32_t choices = shape.tokens * e.n_choices;
     const uint32_t src_rows = e.flags & CARD_FLAG_PER_CHOICE ? choices : shape.tokens;
     unsigned n = add_activations(program, format, src_rows, shape.cols, 0, &src);
-    for (uint32_t i = 0; i < e.n; i++) slot[i] = matrix_of(format, shape.rows, shape.cols, e.banks);
+    for (uint32_t i = 0; i < e.n; i++) {
+        both.part = e.banks > 1 ? draw(&both, BANKS / e.banks) : 0;
+        slot[i] = matrix_of(format, shape.rows, shape.cols, e.banks);
+    }
+    both.part = 0;
     for (uint32_t i = 0; i < choices; i++) choice[2 * i] = draw(&both, 4) ? draw(&both, e.n) : CARD_NO_EXPERT;
     struct card_descriptor d = {.opcode = CARD_OP_EXPERT_MATMUL, .format = (uint8_t)format, .src = src};
     d.flags = (uint16_t)(e.flags | (e.has_bias ? CARD_FLAG_EXTENDED : 0));

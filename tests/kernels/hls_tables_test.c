@@ -358,9 +358,37 @@ static void check_dealt_slots(unsigned format)
     }
 }
 
+/* 3 tiles over 2 banks: the second part of the banks has them, a third one does not. */
+static void check_parts(unsigned format)
+{
+    for (int i = 0; i < 4; i++) {
+        const uint32_t choice[2] = {0, 0};
+        struct card_descriptor d = {.opcode = CARD_OP_EXPERT_MATMUL, .format = (uint8_t)format, .tokens = 1};
+        d.rows = 40;
+        d.cols = 64;
+        d.src = take(&both, 4 * 64, 4); /* act[1][64] is smaller */
+        memset(image_at(&both, d.src), 0, 4 * 64);
+        const card_addr matrix = take_matrix(&both, d.format, 40, 64);
+        both.part = 1;
+        card_addr slot = deal(&both, matrix, d.format, 40, 64, 2);
+        both.part = 0;
+        if (i == 1) slot = CARD_ADDR(BANKS, CARD_ADDR_OFFSET(slot));
+        if (i == 2) slot = CARD_ADDR(255, CARD_ADDR_OFFSET(slot));
+        if (i == 3) slot = CARD_ADDR(BANKS - 1, both.dealt + DEALT_BYTES - card_tile_bytes(d.format, 64));
+        d.weight = take_words(&both, &slot, sizeof slot, 8);
+        d.aux = take_words(&both, choice, sizeof choice, 4);
+        d.dst = take(&both, 40 * 4, 4);
+        d.param[0] = d.param[1] = 1;
+        d.param[2] = 2;
+        assert_fails_alike(&d, 1, i == 0 ? NULL : "status 6, item 0, value 0");
+    }
+}
+
 static void dealt_slots(void **state)
 {
     (void)state;
+    check_parts(CARD_FORMAT_INT4);
+    check_parts(CARD_FORMAT_F32);
     check_dealt_slots(CARD_FORMAT_INT4);
     check_dealt_slots(CARD_FORMAT_F32);
 }

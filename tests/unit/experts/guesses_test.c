@@ -49,7 +49,7 @@ static struct guesses *open_guesses(bool router, bool table)
 {
     struct guesses *guesses;
     struct error err = {0};
-    const struct guesses_shape shape = {LAYERS, EXPERTS, USED, BYTES, {router, table}};
+    const struct guesses_shape shape = {LAYERS, EXPERTS, USED, 2, BYTES, {router, table}};
     if (guesses_open(&shape, &guesses, &err) < 0) fail_msg("%s", err.text);
     return guesses;
 }
@@ -78,7 +78,7 @@ static uint64_t play(struct guesses *guesses, uint32_t n_tokens, uint32_t rounds
         for (uint32_t k = 0; k < n_tokens * USED; k++)
             if (draw(100) >= right[k % USED])
                 ahead[k].expert = (ahead[k].expert + 3) % EXPERTS; /* of nobody's choice */
-        const uint32_t n = guesses_of_router(guesses, 1, ahead, n_tokens, slots, out);
+        const uint32_t n = guesses_of_router(guesses, 1, 1, ahead, n_tokens, slots, out);
         assert_true(n <= EXPERTS);
         for (uint32_t k = 0; k < n; k++) {
             assert_false(slots->has_slot(NULL, 1, out[k]));
@@ -110,6 +110,32 @@ static void what_is_right_is_brought(void **state)
     guesses_close(guesses);
 }
 
+/* Two layers ahead, with a guess for the layer between still to be judged: as the ranks were right at that distance. */
+static void farther_guesses_have_chances_of_their_own(void **state)
+{
+    (void)state;
+    for (uint32_t is_right = 0; is_right < 2; is_right++) {
+        struct guesses *guesses = open_guesses(true, false);
+        uint16_t out[EXPERTS];
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < 200; i++) {
+            struct card_choice choices[3][USED] = {0}, ahead[USED];
+            for (uint32_t layer = 0; layer < 3; layer++) choose(choices[layer], 1);
+            memcpy(ahead, choices[2], sizeof ahead);
+            for (uint32_t k = 0; k < USED && !is_right; k++) ahead[k].expert = (ahead[k].expert + 3) % EXPERTS;
+            guesses_learn(guesses, 0, choices[0], 1);
+            assert_int_equal(guesses_of_router(guesses, 2, 3, ahead, 1, &empty, out),
+                             0); /* deeper than it was opened */
+            n = guesses_of_router(guesses, 2, 2, ahead, 1, &empty, out);
+            (void)guesses_of_router(guesses, 1, 1, choices[1], 1, &empty, out);
+            guesses_learn(guesses, 1, choices[1], 1);
+            guesses_learn(guesses, 2, choices[2], 1);
+        }
+        assert_int_equal(n, is_right ? USED : 0);
+        guesses_close(guesses);
+    }
+}
+
 static void what_has_a_slot_is_not(void **state)
 {
     (void)state;
@@ -136,7 +162,7 @@ static void the_table_learns_what_follows(void **state)
         for (uint32_t k = 0; k < USED; k++) after[k] = (struct card_choice){.expert = (group + 3) % 8 * USED + k};
         guesses_learn(guesses, 0, before, 1);
         uint32_t n_router = 0;
-        if (i >= 250) n_router = guesses_of_router(guesses, 1, after, 1, &empty, ahead);
+        if (i >= 250) n_router = guesses_of_router(guesses, 1, 1, after, 1, &empty, ahead);
         const uint32_t n = guesses_of_table(guesses, 1, &empty, out);
         if (i >= 200 && i < 250) assert_int_equal(n, USED);
         if (i >= 250) assert_int_equal(n_router + n, USED);
@@ -158,9 +184,9 @@ static void long_steps_are_let_alone(void **state)
     uint16_t out[EXPERTS];
     choose(choices, 64);
     guesses_learn(guesses, 0, choices, 1);
-    assert_true(guesses_of_router(guesses, 1, choices, 1, &empty, out) > 0);
+    assert_true(guesses_of_router(guesses, 1, 1, choices, 1, &empty, out) > 0);
     guesses_learn(guesses, 1, choices, 64);
-    assert_int_equal(guesses_of_router(guesses, 2, choices, 64, &empty, out), 0);
+    assert_int_equal(guesses_of_router(guesses, 2, 1, choices, 64, &empty, out), 0);
     assert_int_equal(guesses_of_table(guesses, 2, &empty, out), 0);
     const struct guess_counts counts = guesses_count(guesses, EXPERTS_GUESS_ROUTER, LAYERS);
     assert_int_equal(counts.right + counts.wrong, 0);
@@ -171,9 +197,8 @@ static void long_steps_are_let_alone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_right_is_brought),
-        cmocka_unit_test(what_has_a_slot_is_not),
-        cmocka_unit_test(the_table_learns_what_follows),
+        cmocka_unit_test(what_is_right_is_brought), cmocka_unit_test(farther_guesses_have_chances_of_their_own),
+        cmocka_unit_test(what_has_a_slot_is_not),   cmocka_unit_test(the_table_learns_what_follows),
         cmocka_unit_test(long_steps_are_let_alone),
     };
     printf("seed %u\n", seed);

@@ -12,6 +12,7 @@
 
 #include "host/experts/experts.h"
 #include "host/experts/policy.h"
+#include "host/model/expert_pool.h"
 #include "host/model/slc_write.h"
 
 #include <stdio.h>
@@ -127,12 +128,50 @@ static const char *const specs[] = {
 };
 #define N_SPECS (sizeof specs / sizeof specs[0])
 
+/* Bytes of a piece at least, for slots over so many banks and no more. */
+static uint64_t least_piece(const char *spec, unsigned banks)
+{
+    const struct model_load_options one = {.expert_slots = ALL_EXPERTS, .expert_piece_bytes = UINT64_MAX};
+    struct expert_pool_shape shape;
+    struct error err = {0};
+    struct all all;
+    if (open_all(&all, MODEL, spec, &one, &err) < 0) fail_msg("%s: %s", spec, err.text);
+    expert_pool_get_shape(loaded_model_pool(all.loaded), &shape);
+    assert_int_equal(shape.n_pieces, 1);
+    close_all(&all);
+    return shape.slot_bytes / banks;
+}
+
+/* Four banks make two parts of two. */
+static void slots_lie_in_parts_of_the_banks(void **state)
+{
+    (void)state;
+    const uint64_t piece = least_piece("sim:banks=4", 2);
+    const struct model_load_options options = {.expert_slots = 5, .expert_piece_bytes = piece};
+    struct expert_pool_shape shape;
+    struct error err = {0};
+    struct all all;
+    unsigned in[4] = {0};
+    if (open_all(&all, MODEL, "sim:banks=4", &options, &err) < 0) fail_msg("%s", err.text);
+    const struct expert_pool *pool = loaded_model_pool(all.loaded);
+    expert_pool_get_shape(pool, &shape);
+    assert_int_equal(shape.n_pieces, 2);
+    for (uint32_t slot = 0; slot < 5; slot++)
+        for (unsigned p = 0; p < 2; p++) in[CARD_ADDR_BANK(expert_pool_piece(pool, slot, p))]++;
+    assert_int_equal(in[0], 3);
+    assert_int_equal(in[1], 3);
+    assert_int_equal(in[2], 2);
+    assert_int_equal(in[3], 2);
+    close_all(&all);
+}
+
 static void the_bits_do_not_depend_on_the_slots(void **state)
 {
     (void)state;
     static const uint32_t slots[] = {2, 3, 4, 8, 9, ALL_EXPERTS};
     for (size_t s = 0; s < N_SPECS; s++) {
         size_t n;
+        const uint64_t piece_of_two = least_piece(specs[s], 2);
         struct experts_traffic none, traffic;
         float *want = logits_with(MODEL, specs[s], &(struct model_load_options){0}, &n, &none);
         for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++) {
@@ -143,6 +182,8 @@ static void the_bits_do_not_depend_on_the_slots(void **state)
             /* On a clock, time says which guesses come: pieces have other times. */
             if (strchr(specs[s], ':') == NULL || strchr(specs[s], '=')) assert_int_equal(traffic.misses, misses);
             assert_true(traffic.bytes >= bytes); /* the last round of tiles may not be full */
+            const struct model_load_options parts = {.expert_slots = slots[i], .expert_piece_bytes = piece_of_two};
+            if (i % 3 == 1) check_same(MODEL, specs[s], want, &parts, &traffic);
             assert_true(traffic.misses >= 4);
             if (slots[i] == ALL_EXPERTS) assert_in_range(traffic.misses, 4, ALL_EXPERTS); /* each comes once */
         }
@@ -422,6 +463,7 @@ static void less_memory_makes_fewer_slots(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(slots_lie_in_parts_of_the_banks),
         cmocka_unit_test(the_bits_do_not_depend_on_the_slots),
         cmocka_unit_test(nor_on_an_older_abi),
         cmocka_unit_test(nor_on_the_policy),
