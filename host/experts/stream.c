@@ -31,7 +31,8 @@ struct expert_stream {
     uint32_t layer;     /* of the last publication */
     uint64_t waits_ps;  /* of the card, when it came */
     bool keeps_time, is_agent;
-    struct routing_recorder *recorder; /* owned; NULL: nothing is recorded */
+    struct routing_recorder *recorder; /* NULL: nothing is recorded */
+    bool owns_recorder;                /* else another card's stream does */
     /* Guesses that are copied while the link has nothing else to do, on a card with a clock. */
     uint16_t *wanted_ahead; /* owned; [n_experts] */
     uint32_t n_wanted_ahead, guessed_layer;
@@ -385,7 +386,7 @@ void expert_stream_close(struct expert_stream *stream)
 {
     if (stream == NULL) return;
     if (stream->is_agent) (void)card_set_agent(stream->card, NULL, NULL);
-    (void)routing_recorder_close(stream->recorder, NULL);
+    if (stream->owns_recorder) (void)routing_recorder_close(stream->recorder, NULL);
     copier_close(stream->copier);
     slot_cache_close(stream->cache);
     guesses_close(stream->guesses);
@@ -476,9 +477,10 @@ int expert_stream_open(struct loaded_model *loaded, const struct model_load_opti
     return result;
 }
 
-void expert_stream_record(struct expert_stream *stream, struct routing_recorder *recorder)
+void expert_stream_record(struct expert_stream *stream, struct routing_recorder *recorder, bool owns)
 {
     stream->recorder = recorder;
+    stream->owns_recorder = owns;
 }
 
 struct routing_recorder *expert_stream_recorder(struct expert_stream *stream) { return stream->recorder; }

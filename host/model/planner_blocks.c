@@ -167,8 +167,11 @@ static void ffn_block(struct planner *p, struct activations *hidden, uint32_t la
 void planner_layers(struct planner *p)
 {
     struct activations hidden = p->embeddings;
-    if (p->config->embedding_scale != 1.0f) planner_scale(p, &hidden, p->config->embedding_scale, 0);
-    for (uint32_t layer = 0; layer < p->config->n_layers; layer++) {
+    const uint32_t n_layers = p->config->n_layers;
+    if (p->config->embedding_scale != 1.0f && !p->config->layers[0].is_elsewhere)
+        planner_scale(p, &hidden, p->config->embedding_scale, 0);
+    for (uint32_t layer = 0; layer < n_layers; layer++) {
+        if (p->config->layers[layer].is_elsewhere) continue;
         uint64_t mark = planner_mark(p);
         struct activations ffn_input, *parallel = NULL;
         if (p->config->is_parallel) {
@@ -179,7 +182,7 @@ void planner_layers(struct planner *p)
         ffn_block(p, &hidden, layer, parallel);
         planner_release(p, mark);
     }
-    planner_head(p, &hidden);
+    if (!p->config->layers[n_layers - 1].is_elsewhere) planner_head(p, &hidden);
 }
 
 void planner_head(struct planner *p, struct activations *hidden)

@@ -48,7 +48,13 @@ static void announce_ready(const struct server *server)
            model->load_seconds, limits->context,
            limits->context_is_model_limit ? "the model's own limit" : "what --ctx or the card's memory allows",
            limits->max_sequences, limits->n_pages, (unsigned long long)(limits->page_bytes >> 10), limits->chunk);
-    if (model->residency[0]) notice(server, "%s", model->residency);
+    for (unsigned i = 0; i < model->n_cards; i++) {
+        const struct serving_card *card = &model->card[i];
+        if (model->n_cards > 1)
+            notice(server, "%s: layers %u to %u", card->label, card->first_layer,
+                   card->first_layer + card->n_layers - 1);
+        if (card->residency[0]) notice(server, "%s", card->residency);
+    }
     if (model->chat_status < 0) notice(server, "no chat: %s", model->chat_error.text);
 }
 
@@ -254,7 +260,8 @@ static int server_open(struct server *server, struct error *err)
     if ((status = listen_for_clients(server, err)) < 0) return status;
     if ((status = make_events(server, err)) < 0) return status;
     if ((status = serving_open(server->model, options, wake_loop, server, &server->serving, err)) < 0) return status;
-    notice(server, "listening on %s (model %s, card %s)", server->listening.url, server->model_name, options->card);
+    notice(server, "listening on %s (model %s, card %s)", server->listening.url, server->model_name,
+           options->cards ? options->cards : options->card);
     return 0;
 }
 

@@ -3,7 +3,8 @@
 """The logits of whole models are the same bytes on every card, alone and in batches of 2, 7, 16 and 64, with any chunk, 1
 and 2 threads, with the prefix from the cache, and for KV pages of each format; and on the simulated card with the tile
 kernels of each instruction set, and with matrices and page pools dealt over 1, 2, 4 and 32 banks. Of models with experts also
-with as few slots as a token needs, one more, a tenth, half and all of them.
+with as few slots as a token needs, one more, a tenth, half and all of them. And divided over 2, 3 and 4 cards, as far as there
+are layers: of one kind, of profiles, and of two backends.
 
 usage: same_bits.py SLUICE [--cards sim,opencl] [MODEL ...]     (no MODEL: every file of tests/fixtures/models, the demo model)
 
@@ -32,15 +33,20 @@ BANK_WAYS = [[], ["--chunk", "7", "--beside", "3"], ["--cached"]]
 # Ways to run with a number of slots through which experts stream.
 SLOT_WAYS = [[], ["--chunk", "7", "--beside", "3"], ["--chunk", "1", "--expert-guess", "both"], ["--cached", "--expert-guess", "none"]]
 SLOT_CARDS = ["sim:banks=4", "sim:u55c", "ref"]
+# The model divided over several cards (--cards), each list with these ways; the last ones with as few slots as a token needs.
+LISTS = [("sim*2", 2), ("sim*3", 3), ("sim*4", 4), ("sim:u55c,sim:u50", 2)]
+LIST_WAYS = [[], ["--chunk", "7", "--beside", "3"], ["--cached"]]
+LIST_SLOT_WAYS = [["--expert-guess", "both"], ["--chunk", "1", "--expert-guess", "router"]]
 KV_FORMATS = [[], ["--kv", "int8"], ["--kv", "int4"]]
 TOKENS = ",".join(str((i * 37 + 5) % 200) for i in range(75))
 
 
 def logits(sluice, model, card, way):
-    done = subprocess.run([sluice, "logits", str(model), "--card", card, "--tokens", TOKENS, "--out", "-", *way],
+    several = ["--cards", card[1]] if isinstance(card, tuple) else ["--card", card]
+    done = subprocess.run([sluice, "logits", str(model), *several, "--tokens", TOKENS, "--out", "-", *way],
                           capture_output=True, timeout=600)
     if done.returncode != 0:
-        raise RuntimeError(f"{card} {' '.join(way)}: " + done.stderr.decode(errors="replace").strip()[-300:])
+        raise RuntimeError(f"{' '.join(several)} {' '.join(way)}: " + done.stderr.decode(errors="replace").strip()[-300:])
     return done.stdout
 
 
@@ -58,14 +64,39 @@ def present_simd(sluice, model, cards):
     return present, absent
 
 
+def hyperparameters(sluice, model):
+    done = subprocess.run([sluice, "inspect", str(model), "--json"], capture_output=True, timeout=600, check=True)
+    return json.loads(done.stdout)["hyperparameters"]
+
+
+def layers(sluice, model):
+    return hyperparameters(sluice, model)["block_count"]
+
+
 def expert_slots(sluice, model):
     """Numbers of slots for the model's experts; none if it has no experts."""
-    done = subprocess.run([sluice, "inspect", str(model), "--json"], capture_output=True, timeout=600, check=True)
-    values = json.loads(done.stdout)["hyperparameters"]
+    values = hyperparameters(sluice, model)
     experts, used = values.get("expert_count", 0), values.get("expert_used_count", 0)
     everything = experts * values["block_count"]
     few = {used, used + 1, max(everything // 10, used), everything // 2, everything}
     return sorted(few) if experts else []
+
+
+def compare_lists(sluice, model, cards):
+    n, slots = 0, expert_slots(sluice, model)
+    want = logits(sluice, model, cards[0], [])
+    lists = LISTS if cards[0] == "sim" else []
+    lists = lists + [(f"{cards[0]},{card}", 2) for card in cards[1:]] + [(f"{card}*2", 2) for card in cards[1:]]
+    for list_, n_cards in lists:
+        if n_cards > layers(sluice, model):
+            continue
+        ways = LIST_WAYS if "sim" in list_.split(",")[0] else [[]]
+        ways = ways + [["--expert-slots", str(few), *way] for few in slots[:2] for way in LIST_SLOT_WAYS]
+        for way in ways:
+            n += 1
+            if logits(sluice, model, ("--cards", list_), way) != want:
+                raise RuntimeError(f"--cards {list_} {' '.join(way)}: other bytes than {cards[0]}")
+    return n
 
 
 def compare_slots(sluice, model, cards):
@@ -93,7 +124,7 @@ def compare(sluice, model, cards, simd):
             n += 1
             if logits(sluice, model, card, kv + way) != want:
                 raise RuntimeError(f"{card} {' '.join(kv + way)}: other bytes than {cards[0]}")
-    return n + compare_slots(sluice, model, cards)
+    return n + compare_slots(sluice, model, cards) + compare_lists(sluice, model, cards)
 
 
 def main():
