@@ -45,13 +45,13 @@ void sim_clock_trace(struct sim_clock *clock, const struct timeline_sink *sink)
 
 uint64_t sim_clock_now(const struct sim_clock *clock) { return clock->now; }
 
-static void trace_host(struct sim_clock *clock, uint64_t begin, uint64_t end)
+static void trace_host(struct sim_clock *clock, uint64_t begin, uint64_t end, unsigned kind)
 {
     const struct timeline_event event = {.resource = TIMELINE_HOST,
-                                         .kind = TIMELINE_HOST_WORK,
+                                         .kind = kind,
                                          .begin = begin,
                                          .end = end,
-                                         .busy = end - begin,
+                                         .busy = kind == TIMELINE_HOST_WORK ? end - begin : 0,
                                          .program = clock->programs,
                                          .descriptor = TIMELINE_UNKNOWN,
                                          .layer = TIMELINE_UNKNOWN,
@@ -63,7 +63,7 @@ static void host_works(struct sim_clock *clock, uint64_t ps)
 {
     clock->now += ps;
     clock->busy[TIMELINE_HOST] += ps;
-    if (ps) trace_host(clock, clock->now - ps, clock->now);
+    if (ps) trace_host(clock, clock->now - ps, clock->now, TIMELINE_HOST_WORK);
 }
 
 int sim_clock_spend(struct sim_clock *clock, uint64_t ps, struct error *err)
@@ -71,6 +71,27 @@ int sim_clock_spend(struct sim_clock *clock, uint64_t ps, struct error *err)
     if (ps > INT64_MAX - clock->now)
         return error_set(err, ERROR_TOO_LARGE, "virtual clock: %" PRIu64 " ps more than it counts", ps);
     host_works(clock, ps);
+    return 0;
+}
+
+/* Until when the card has work that the host gave it. */
+static uint64_t work_ends(const struct sim_clock *clock)
+{
+    uint64_t end = larger(clock->now, clock->engine_free);
+    for (size_t i = 0; i < clock->n_pending; i++) end = larger(end, clock->pending[i].end);
+    return end;
+}
+
+int sim_clock_idle(struct sim_clock *clock, uint64_t until_ps, struct error *err)
+{
+    if (until_ps > INT64_MAX)
+        return error_set(err, ERROR_TOO_LARGE, "virtual clock: %" PRIu64 " ps are more than it counts", until_ps);
+    if (until_ps <= clock->now) return 0;
+    const uint64_t begin = work_ends(clock);
+    clock->now = until_ps;
+    if (begin >= until_ps) return 0;
+    clock->elsewhere += until_ps - begin;
+    trace_host(clock, begin, until_ps, TIMELINE_ELSEWHERE);
     return 0;
 }
 
@@ -273,7 +294,8 @@ void sim_clock_measure(const struct sim_clock *clock, struct sim_clock_usage *us
 {
     const struct sim_rates *rates = &clock->rates;
     const struct card_energy *energy = &rates->card.energy;
-    *usage = (struct sim_clock_usage){.now = clock->now, .waits = clock->waits, .channels = rates->channels};
+    *usage = (struct sim_clock_usage){
+        .now = clock->now, .waits = clock->waits, .elsewhere = clock->elsewhere, .channels = rates->channels};
     usage->clock_hz = rates->card.port.clock_mhz * UINT64_C(1000000);
     usage->host_to_card = rates->host.host_to_card_bytes_per_s;
     usage->card_to_host = rates->host.card_to_host_bytes_per_s;

@@ -52,6 +52,7 @@ void sim_clock_close(struct sim_clock *clock); /* NULL is allowed */
 
 uint64_t sim_clock_now(const struct sim_clock *clock);
 int sim_clock_spend(struct sim_clock *clock, uint64_t ps, struct error *err);
+int sim_clock_idle(struct sim_clock *clock, uint64_t until_ps, struct error *err);
 
 /* A copy of bytes at address of card memory. ERROR_NO_MEMORY if its end cannot be remembered. */
 int sim_clock_copy(struct sim_clock *clock, enum sim_clock_copy direction, const struct sim_clock_order *order,
@@ -77,7 +78,7 @@ void sim_clock_wait(struct sim_clock *clock, uint64_t event);
 
 /* Since open; host/card/card.h says what the fields of struct card_usage of these names are. */
 struct sim_clock_usage {
-    uint64_t now, cycles, waits, clock_hz;
+    uint64_t now, cycles, waits, elsewhere, clock_hz;
     uint64_t host_to_card, card_to_host; /* bytes per second of long copies */
     uint64_t busy[TIMELINE_RESOURCES];
     uint64_t energy_nj[TIMELINE_ENERGIES];

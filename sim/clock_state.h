@@ -192,7 +192,7 @@ struct sim_clock {
     struct timeline_event at; /* the descriptor that is charged, for its events */
 
     /* Sums. */
-    uint64_t busy[TIMELINE_RESOURCES], waits;
+    uint64_t busy[TIMELINE_RESOURCES], waits, elsewhere;
     uint64_t dispatched_before; /* busy of the dispatcher before this program */
     uint64_t macs, float_adds, on_chip_bytes;
 };

@@ -46,7 +46,7 @@ static uint64_t bytes_mappable(void)
 }
 
 /* Three quarters of what there is: the rest is for the process and for the page cache under the model file. */
-static uint64_t default_bytes(void)
+uint64_t sim_memory_default_bytes(void)
 {
     uint64_t available = bytes_available(), mappable = bytes_mappable();
     return (available < mappable ? available : mappable) / 4 * 3;
@@ -128,7 +128,7 @@ int sim_memory_open(struct sim_memory *memory, unsigned banks, uint64_t bytes, s
     if (banks > SIM_MAX_BANKS) {
         return error_set(err, ERROR_BAD_ARGUMENT, "card memory: %u banks, at most %d", banks, SIM_MAX_BANKS);
     }
-    if (bytes == 0) bytes = default_bytes();
+    if (bytes == 0) bytes = sim_memory_default_bytes();
     bytes /= banks;
     if (bytes < BANK_STEP) bytes = BANK_STEP;
     struct sim_bank asked[SIM_MAX_BANKS];

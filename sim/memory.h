@@ -31,6 +31,9 @@ struct sim_memory {
     const void *context;
 };
 
+/* Three quarters of what this host has available: the rest is for the process and for the page cache under the model file. */
+uint64_t sim_memory_default_bytes(void);
+
 /*
  * Banks (0: one; at most SIM_MAX_BANKS) of equal size, bytes (0: three quarters of what this host has available) in all,
  * each rounded down to whole huge pages but never to none. Closed by sim_memory_close.

@@ -45,6 +45,7 @@ enum timeline_kind {
     TIMELINE_EXPERT,    /* one expert's part of an EXPERT_MATMUL; on MATMUL, beside its OPERATION */
     TIMELINE_WAIT,      /* AWAIT, until its experts are there; on DISPATCH */
     TIMELINE_HOST_WORK, /* card_spend, and the host's part of a submission */
+    TIMELINE_ELSEWHERE, /* the card has nothing to do, as the host's thread is with another card; on HOST, which it keeps not busy */
 };
 
 #define TIMELINE_UNKNOWN UINT32_MAX

@@ -458,6 +458,16 @@ int card_spend(struct card *card, uint64_t ps, struct error *err)
     return rc ? rc : card->backend->ops->spend(card->backend, ps, err);
 }
 
+int card_idle(struct card *card, uint64_t until_ps, struct error *err)
+{
+    int rc = check_clock(card, err);
+    if (rc) return rc;
+    const struct card_backend_ops *ops = card->backend->ops;
+    if (ops->idle) return ops->idle(card->backend, until_ps, err);
+    const uint64_t now = ops->now(card->backend);
+    return until_ps > now ? ops->spend(card->backend, until_ps - now, err) : 0;
+}
+
 int card_event_end(const struct card *card, card_event event, uint64_t *ps, struct error *err)
 {
     int rc = check_clock(card, err);

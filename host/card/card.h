@@ -37,6 +37,7 @@ struct card_options {
     unsigned threads;      /* compute threads of backends that run on this host; 0: one per core */
     uint64_t memory_bytes; /* 0: what the profile has (sim with one), else three quarters of what this host has
                               available (sim, ref) or the device has (opencl) */
+    unsigned sharers;      /* cards that share what this host or device has, this one with them; 0: 1 */
     unsigned banks;        /* over which memory is divided evenly; 0: 1, or as many as the device needs (opencl) */
 };
 
@@ -79,9 +80,10 @@ struct card_usage {
     uint64_t channel_busy_ps[CARD_MAX_BANKS]; /* the channel of each bank at work, at the speed it reaches */
     uint64_t channel_bytes[CARD_MAX_BANKS];
     uint64_t energy_nj[TIMELINE_ENERGIES];
-    uint64_t waits_ps;                                           /* of programs, in AWAIT */
-    uint64_t clock_hz;                                           /* the kernel clock */
-    uint64_t channel_bytes_per_s[CARD_MAX_BANKS];                /* peak of each bank's channel */
+    uint64_t waits_ps;                            /* of programs, in AWAIT */
+    uint64_t elsewhere_ps;                        /* nothing to do, as the host was with another card (card_idle) */
+    uint64_t clock_hz;                            /* the kernel clock */
+    uint64_t channel_bytes_per_s[CARD_MAX_BANKS]; /* peak of each bank's channel */
     uint64_t host_to_card_bytes_per_s, card_to_host_bytes_per_s; /* of long copies */
 };
 
@@ -202,6 +204,12 @@ int card_now(const struct card *card, uint64_t *ps, struct error *err);
 
 /* The host was busy, or had nothing to do, for so long. ERROR_UNSUPPORTED as card_now; ERROR_TOO_LARGE past 2^63 ps. */
 int card_spend(struct card *card, uint64_t ps, struct error *err);
+
+/*
+ * The host's thread was with other cards until then, of which this one has heard nothing: moves card_now there unless it is
+ * later. What the card has begun goes on meanwhile. ERROR_UNSUPPORTED and ERROR_TOO_LARGE as card_spend.
+ */
+int card_idle(struct card *card, uint64_t until_ps, struct error *err);
 
 /* Virtual end of an event that this card gave, which may lie ahead of card_now; for what is long over, any time before it. */
 int card_event_end(const struct card *card, card_event event, uint64_t *ps, struct error *err);

@@ -70,6 +70,8 @@ struct card_backend_ops {
     uint64_t (*event_end)(const struct card_backend *backend, card_event event);
     void (*measure)(const struct card_backend *backend, struct card_usage *usage);
     void (*trace)(struct card_backend *backend, const struct timeline_sink *sink);
+    /* (optional: the time is spent) As card_idle. */
+    int (*idle)(struct card_backend *backend, uint64_t until_ps, struct error *err);
     /* (optional: it has no time) As card_stream_start. */
     void (*stream_start)(struct card_backend *backend, card_addr dst, uint64_t bytes, const card_addr *entries,
                          unsigned n);

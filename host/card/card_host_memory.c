@@ -9,8 +9,9 @@ int host_memory_open(struct host_memory_card *card, const struct card_backend_op
 {
     card->base.ops = ops;
     if (card->memory.n_banks) return 0; /* the card knows its banks itself */
-    return sim_memory_open(&card->memory, options->banks, options->memory_bytes, extents->extent, extents->context,
-                           err);
+    uint64_t bytes = options->memory_bytes;
+    if (bytes == 0 && options->sharers > 1) bytes = sim_memory_default_bytes() / options->sharers;
+    return sim_memory_open(&card->memory, options->banks, bytes, extents->extent, extents->context, err);
 }
 
 void host_memory_close(struct host_memory_card *card) { sim_memory_close(&card->memory); }

@@ -223,11 +223,13 @@ static void close_card(struct card_backend *backend)
 }
 
 /* Banks as large as one buffer may be, or smaller if so many are asked for, until there are `bytes` of them. */
-static int make_banks(struct opencl_card *card, uint64_t bytes, unsigned banks, struct error *err)
+static int make_banks(struct opencl_card *card, const struct card_options *options, struct error *err)
 {
+    uint64_t bytes = options->memory_bytes;
+    const unsigned banks = options->banks;
     struct opencl_machine *machine = &card->machine;
     uint64_t largest = card->facts.largest_buffer_bytes / BANK_STEP * BANK_STEP;
-    if (bytes == 0) bytes = card->facts.memory_bytes / 4 * 3;
+    if (bytes == 0) bytes = card->facts.memory_bytes / 4 * 3 / (options->sharers > 0 ? options->sharers : 1);
     if (bytes > card->facts.memory_bytes) {
         return error_set(err, ERROR_NO_MEMORY,
                          "opencl: %" PRIu64 " MiB of card memory asked for, \"%.80s\" has %" PRIu64, bytes >> 20,
@@ -300,7 +302,7 @@ static int open_card(const struct card_options *options, const struct card_exten
     }
     if (!rc) rc = make_queues(card, device, err);
     if (!rc) rc = load_kernels(card, device, err);
-    if (!rc) rc = make_banks(card, options->memory_bytes, options->banks, err);
+    if (!rc) rc = make_banks(card, options, err);
     if (rc) {
         close_card(&card->base);
         return rc;

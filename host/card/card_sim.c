@@ -209,6 +209,11 @@ static int spend(struct card_backend *backend, uint64_t ps, struct error *err)
     return sim_clock_spend(card_of(backend)->clock, ps, err);
 }
 
+static int idle(struct card_backend *backend, uint64_t until_ps, struct error *err)
+{
+    return sim_clock_idle(card_of(backend)->clock, until_ps, err);
+}
+
 static uint64_t event_end(const struct card_backend *backend, card_event event)
 {
     return sim_clock_event_end(const_card_of(backend)->clock, event);
@@ -225,6 +230,7 @@ static void measure(const struct card_backend *backend, struct card_usage *usage
     sim_clock_measure(const_card_of(backend)->clock, &clock);
     usage->now_ps = clock.now;
     usage->waits_ps = clock.waits;
+    usage->elsewhere_ps = clock.elsewhere;
     usage->clock_hz = clock.clock_hz;
     usage->host_to_card_bytes_per_s = clock.host_to_card;
     usage->card_to_host_bytes_per_s = clock.card_to_host;
@@ -257,6 +263,7 @@ const struct card_backend_ops card_sim_ops = {
     .takes_nothing = takes_nothing,
     .now = now,
     .spend = spend,
+    .idle = idle,
     .event_end = event_end,
     .measure = measure,
     .trace = trace,

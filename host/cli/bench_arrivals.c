@@ -27,7 +27,7 @@ struct bench {
     size_t n_submitted, n_ended;
     uint64_t started_ps, idle_ps;
     struct error error; /* of the first request that failed; code 0: none */
-    struct usage_window card;
+    struct usage_cards usage;
 };
 
 static uint64_t now_ps(const struct bench *bench)
@@ -105,17 +105,19 @@ static int advance(struct bench *bench, struct error *err)
     if (status != 0 || bench->n_submitted == arrivals->count) return status;
     const uint64_t idle_ps = bench->started_ps + arrivals->list[bench->n_submitted].at_ps - now;
     bench->idle_ps += idle_ps;
-    return card_spend(bench->session->card, idle_ps, err);
+    for (unsigned i = 0; i < bench->session->cards.n && status == 0; i++)
+        status = card_spend(bench->session->cards.card[i], idle_ps, err);
+    return status;
 }
 
 static int serve_all(struct bench *bench, struct error *err)
 {
     int status = 0;
     bench->started_ps = now_ps(bench);
-    usage_begin(bench->session->card, &bench->card);
+    usage_cards_begin(&bench->session->cards, &bench->usage);
     while (status >= 0 && bench->n_ended < bench->arrivals->count) status = advance(bench, err);
-    usage_end(bench->session->card, &bench->card);
-    bench->card.usage.busy_ps[TIMELINE_HOST] -= bench->idle_ps; /* it had nothing to do */
+    usage_cards_end(&bench->session->cards, &bench->usage);
+    bench->usage.all.usage.busy_ps[TIMELINE_HOST] -= bench->idle_ps; /* it had nothing to do */
     if (status >= 0 && bench->error.code != 0) status = error_set(err, bench->error.code, "%s", bench->error.text);
     return status < 0 ? status : 0;
 }
@@ -203,7 +205,9 @@ static json_t *summary_json(const struct bench *bench, const char *hash, uint64_
                              "chunk", (int)limits.chunk, "context", (int)limits.context, "requests",
                              (json_int_t)bench->arrivals->count, "tokens", (json_int_t)n_tokens, "prompt_tokens",
                              (json_int_t)n_prompt_tokens, "steps", (json_int_t)counters.steps, "tokens_per_s_wall");
-    if (line && !usage_set_json(&bench->card, n_tokens, line)) json_decref(line), line = NULL;
+    if (line && (!usage_set_json(&bench->usage.all, n_tokens, line) ||
+                 !usage_cards_set_json(&session->cards, session->loaded, &bench->usage, line)))
+        json_decref(line), line = NULL;
     return line;
 }
 

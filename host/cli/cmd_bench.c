@@ -37,7 +37,7 @@ struct bench_options {
 struct sample {
     double seconds;
     uint64_t tokens, steps, drafted, accepted;
-    struct usage_window card;
+    struct usage_cards usage;
     struct experts_window experts;
 };
 
@@ -102,7 +102,7 @@ static void begin_window(const struct session *session, struct sample *sample)
 {
     struct engine_counters counters;
     engine_count(session->engine, &counters);
-    usage_begin(session->card, &sample->card);
+    usage_cards_begin(&session->cards, &sample->usage);
     experts_window_begin(session->loaded, &sample->experts);
     sample->steps = counters.steps;
     sample->drafted = counters.drafted_tokens;
@@ -115,7 +115,7 @@ static void end_window(const struct session *session, struct sample *sample)
     struct engine_counters counters;
     sample->seconds = seconds_now() - sample->seconds;
     engine_count(session->engine, &counters);
-    usage_end(session->card, &sample->card);
+    usage_cards_end(&session->cards, &sample->usage);
     experts_window_end(session->loaded, &sample->experts);
     sample->steps = counters.steps - sample->steps;
     sample->drafted = counters.drafted_tokens - sample->drafted;
@@ -165,7 +165,7 @@ static int print_line(const struct session *session, const struct bench_options 
                       const char *hash, const struct sample *samples, struct error *err)
 {
     const struct sample *median = &samples[options->repeat / 2];
-    const struct card_counters *done = &median->card.counters;
+    const struct card_counters *done = &median->usage.all.counters;
     struct card_info info;
     struct engine_limits limits;
     card_describe(session->card, &info);
@@ -183,7 +183,8 @@ static int print_line(const struct session *session, const struct bench_options 
                   (json_int_t)done->bytes_from_card, "weight_bytes", (json_int_t)done->weight_bytes, "kv_bytes",
                   (json_int_t)done->kv_bytes, "multiply_adds", (json_int_t)done->multiply_adds, "drafted_tokens",
                   (json_int_t)median->drafted, "accepted_tokens", (json_int_t)median->accepted);
-    bool failed = !line || !counters || !usage_set_json(&median->card, median->tokens, line) ||
+    bool failed = !line || !counters || !usage_set_json(&median->usage.all, median->tokens, line) ||
+                  !usage_cards_set_json(&session->cards, session->loaded, &median->usage, line) ||
                   !experts_set_json(session->loaded, &median->experts, line) ||
                   json_object_set(line, "counters", counters) < 0 ||
                   json_object_set_new(line, "revision", json_string(SLUICE_REVISION)) < 0 ||
@@ -427,6 +428,8 @@ static int run(const struct command *self, int argc, char **argv)
         (o.arrivals || o.load || o.n_prefix > 0 || o.n_decode == 0 || (o.routing.architecture && o.session.model_path)))
         return usage_error(self, "--routing measures by itself: give -n and MODEL or --arch, and leave out --arrivals, "
                                  "--load and --prefix");
+    if (o.routing.routing && o.session.cards)
+        return usage_error(self, "--routing runs on one card: --card sim:PROFILE");
     if (o.arrivals && (o.load || o.n_prefix > 0))
         return usage_error(self, "--arrivals measures by itself: leave out --load and --prefix");
     if (!o.arrivals && o.n_prompt == 0 && o.n_decode == 0 && o.n_prefix == 0 && !o.load)

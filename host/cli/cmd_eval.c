@@ -159,7 +159,7 @@ static const char *card_name(const struct session *session)
 {
     struct card_info info;
     card_describe(session->card, &info);
-    return info.backend;
+    return session->cards_asked ? session->cards_asked : info.backend;
 }
 
 static int print_json(const struct session *session, const struct session *other, const struct score *score,
@@ -216,7 +216,7 @@ static int open_other(const struct eval_options *options, const struct session *
     asked.context = window;
     asked.kv = NULL; /* the card's best */
     asked.trace = NULL;
-    if (options->against_card) asked.card = options->against_card;
+    if (options->against_card) asked.card = options->against_card, asked.cards = NULL;
     if (options->against_model) asked.model_path = options->against_model;
     int status = session_open(&asked, true, true, other, err);
     if (status < 0) return error_prefix(err, "against"), status;

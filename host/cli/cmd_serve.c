@@ -91,6 +91,7 @@ static int serve(const struct settings *settings)
         .without_keys = settings->without_keys,
         .max_body = settings->max_body,
         .card = settings->session.card ? settings->session.card : "sim",
+        .cards = settings->session.cards,
         .threads = settings->session.threads,
         .exact_formats = settings->session.exact_formats,
         .expert_slots = settings->session.expert_slots,

@@ -96,18 +96,25 @@ static json_t *layers_json(const struct loaded_model *loaded)
     return layers;
 }
 
+/* Of all cards that share the model. */
+static json_int_t slots_of(const struct loaded_model *loaded)
+{
+    json_int_t n = 0;
+    for (; loaded; loaded = loaded_model_next(loaded)) n += (json_int_t)loaded_model_expert_slots(loaded);
+    return n;
+}
+
 bool experts_set_json(const struct loaded_model *loaded, const struct experts_window *window, json_t *line)
 {
     if (!window->streams) return json_object_set_new(line, "experts", json_null()) == 0;
     json_t *experts =
-        json_pack("{s:I, s:I, s:I, s:f, s:I, s:I, s:I, s:f, s:f, s:f, s:o, s:o}", "slots",
-                  (json_int_t)loaded_model_expert_slots(loaded), "hits", (json_int_t)window->traffic.hits, "misses",
-                  (json_int_t)window->traffic.misses, "hit_rate", hit_rate(&window->traffic), "ahead",
-                  (json_int_t)window->traffic.ahead, "ahead_used", (json_int_t)window->traffic.ahead_used, "bytes",
-                  (json_int_t)window->traffic.bytes, "stall_s_virtual", (double)window->traffic.stall_ps / PS_PER_S,
-                  "stall_s_wall", (double)window->times.waited_ns / NS_PER_S, "copy_s_wall",
-                  (double)window->times.copied_ns / NS_PER_S, "guesses", guesses_json(window), "layers_since_load",
-                  layers_json(loaded));
+        json_pack("{s:I, s:I, s:I, s:f, s:I, s:I, s:I, s:f, s:f, s:f, s:o, s:o}", "slots", slots_of(loaded), "hits",
+                  (json_int_t)window->traffic.hits, "misses", (json_int_t)window->traffic.misses, "hit_rate",
+                  hit_rate(&window->traffic), "ahead", (json_int_t)window->traffic.ahead, "ahead_used",
+                  (json_int_t)window->traffic.ahead_used, "bytes", (json_int_t)window->traffic.bytes, "stall_s_virtual",
+                  (double)window->traffic.stall_ps / PS_PER_S, "stall_s_wall",
+                  (double)window->times.waited_ns / NS_PER_S, "copy_s_wall", (double)window->times.copied_ns / NS_PER_S,
+                  "guesses", guesses_json(window), "layers_since_load", layers_json(loaded));
     return experts && json_object_set_new(line, "experts", experts) == 0;
 }
 

@@ -18,9 +18,9 @@ struct stream {
     bool ended;
     int status;                       /* of writing or of the sequence */
     double started_at, first_text_at; /* wall time */
-    struct usage_window card;
+    struct usage_cards usage;
     struct experts_window experts;
-    const struct loaded_model *loaded;
+    const struct session *session;
 };
 
 bool take_interrupt(int fd)
@@ -55,7 +55,7 @@ static double rate(double count, double seconds) { return seconds > 0 ? count / 
 /* On a card with a clock the engine's times are virtual, and so these. */
 static void print_stats(const struct engine_usage *usage, const struct stream *stream, double process_started)
 {
-    const bool is_virtual = stream->card.has_clock;
+    const bool is_virtual = stream->usage.all.has_clock;
     const char *kind = is_virtual ? " (virtual)" : "";
     const int digits = is_virtual ? 6 : 3;
     const double ended_at = seconds_now();
@@ -75,11 +75,13 @@ static void print_stats(const struct engine_usage *usage, const struct stream *s
         fprintf(stderr, ", %.3f s after the start%s", stream->first_text_at - process_started,
                 is_virtual ? " (wall)" : "");
     fputc('\n', stderr);
-    experts_print(stream->loaded, &stream->experts, stderr);
-    if (!is_virtual) return;
-    fprintf(stderr, "wall: %.3f s, %.1f tokens/s\n", ended_at - stream->started_at,
-            rate(usage->completion_tokens, ended_at - stream->started_at));
-    usage_print(&stream->card, usage->completion_tokens, stderr);
+    experts_print(stream->session->loaded, &stream->experts, stderr);
+    if (is_virtual) {
+        fprintf(stderr, "wall: %.3f s, %.1f tokens/s\n", ended_at - stream->started_at,
+                rate(usage->completion_tokens, ended_at - stream->started_at));
+        usage_print(&stream->usage.all, usage->completion_tokens, stderr);
+    }
+    usage_cards_print(&stream->session->cards, stream->session->loaded, &stream->usage, stderr);
 }
 
 static void print_cut(const struct session *session, const struct generate_options *options,
@@ -98,7 +100,7 @@ int generate(const struct session *session, const struct generate_options *optio
              struct answer *answer, struct error *err)
 {
     *answer = (struct answer){0};
-    struct stream stream = {.answer = answer, .err = err, .started_at = seconds_now(), .loaded = session->loaded};
+    struct stream stream = {.answer = answer, .err = err, .started_at = seconds_now(), .session = session};
     const struct completion_options request = {
         .prompt = prompt->ids,
         .n_prompt = prompt->count,
@@ -112,7 +114,7 @@ int generate(const struct session *session, const struct generate_options *optio
         .context = &stream,
     };
     struct completion *completion;
-    usage_begin(session->card, &stream.card);
+    usage_cards_begin(&session->cards, &stream.usage);
     experts_window_begin(session->loaded, &stream.experts);
     int status = completion_start(session->engine, session->tokenizer, &request, &completion, err);
     if (status < 0) return status;
@@ -121,7 +123,7 @@ int generate(const struct session *session, const struct generate_options *optio
         if (stream.status < 0 || take_interrupt(options->interrupt_fd)) completion_cancel(completion);
     }
     completion_close(completion);
-    usage_end(session->card, &stream.card);
+    usage_cards_end(&session->cards, &stream.usage);
     experts_window_end(session->loaded, &stream.experts);
     take_interrupt(options->interrupt_fd); /* one that came too late to stop this answer is not for the next prompt */
     putchar('\n');

@@ -24,6 +24,8 @@ int session_check(const struct command *command, const struct session_options *o
     if (options->memory_mib > UINT64_MAX >> 20)
         return usage_error(command, "--card-memory %llu: more MiB than an address can name",
                            (unsigned long long)options->memory_mib);
+    if (options->card && options->cards)
+        return usage_error(command, "--card and --cards: one card or several, not both");
     if (options->kv && kv_format_find(options->kv) == 0)
         return usage_error(command, "--kv %s: " KV_FORMAT_NAMES " expected", options->kv);
     if (options->expert_policy && !is_policy(options->expert_policy))
@@ -55,15 +57,27 @@ int session_cached_path(const struct session_options *options, bool quiet, char 
     return pack_cached(options->model_path, options->cache_dir, options->threads, quiet, path, err);
 }
 
-static int open_card(const struct session_options *options, struct session *session, struct error *err)
+/* Their page formats are looked at before loading takes its time. */
+static int open_cards(const struct session_options *options, struct session *session, struct error *err)
 {
     const struct card_options card = {.threads = options->threads, .memory_bytes = options->memory_mib << 20};
-    return card_open(options->card ? options->card : "sim", &card, &session->card, err);
+    int status = options->cards
+                     ? card_list_open(options->cards, &card, &session->cards, err)
+                     : card_list_open_one(options->card ? options->card : "sim", &card, &session->cards, err);
+    if (status < 0) return status;
+    session->card = session->cards.card[0];
+    session->cards_asked = options->cards;
+    for (unsigned i = 0; i < session->cards.n && status == 0; i++) {
+        struct card_info info;
+        card_describe(session->cards.card[i], &info);
+        status = kv_format_check(session_kv_format(options), &info, err);
+    }
+    return status;
 }
 
 static int start_trace(struct session *session, struct error *err)
 {
-    int status = trace_file_attach(session->trace, session->card, err);
+    int status = trace_file_attach(session->trace, &session->cards, err);
     return status < 0 ? error_prefix(err, "--trace") : 0;
 }
 
@@ -81,7 +95,8 @@ static int load(const struct session_options *options, bool quiet, struct sessio
         .record_routing = options->record_routing,
         .expert_guess = options->expert_guess,
     };
-    int status = experts_load(session->model, session->card, &load_options, &session->loaded, err);
+    int status =
+        experts_load_cards(session->model, session->cards.card, session->cards.n, &load_options, &session->loaded, err);
     progress_end(&progress);
     return status;
 }
@@ -110,6 +125,19 @@ static void print_conversion(const struct session *session)
             conversion->worst_relative_rms_error);
 }
 
+/* What each of several cards has, and how experts stream. */
+static void print_parts(const struct session *session)
+{
+    const struct loaded_model *part = session->loaded;
+    for (unsigned i = 0; i < session->cards.n; i++, part = loaded_model_next(part)) {
+        char label[CARD_LABEL_BYTES], layers[EXPERTS_PART_BYTES], residency[EXPERTS_LINE_BYTES];
+        card_list_label(&session->cards, i, label);
+        experts_describe_part(part, layers);
+        if (session->cards.n > 1) fprintf(stderr, "%s: %s\n", label, layers);
+        if (experts_describe(part, residency)) fprintf(stderr, "%s\n", residency);
+    }
+}
+
 static void print_choice(const struct session_options *options, const struct session *session)
 {
     struct card_info info;
@@ -124,12 +152,13 @@ static void print_choice(const struct session_options *options, const struct ses
         snprintf(why, sizeof why, "the model's");
     else
         snprintf(why, sizeof why, "what card memory holds; the model has %u", trained);
-    fprintf(stderr, "%s on %s (%s): context of %u tokens (%s), %u sequence%s, KV %s, %.1f MiB of pages\n",
-            model_name(session->model), info.backend, info.name, limits.context, why, limits.max_sequences,
+    char others[40] = "";
+    if (session->cards.n > 1) snprintf(others, sizeof others, ", the first of %u cards", session->cards.n);
+    fprintf(stderr, "%s on %s (%s)%s: context of %u tokens (%s), %u sequence%s, KV %s, %.1f MiB of pages\n",
+            model_name(session->model), info.backend, info.name, others, limits.context, why, limits.max_sequences,
             limits.max_sequences == 1 ? "" : "s", kv_format_name(limits.kv_format),
             (double)limits.n_pages * (double)limits.page_bytes / (1 << 20));
-    char residency[EXPERTS_LINE_BYTES];
-    if (experts_describe(session->loaded, residency)) fprintf(stderr, "%s\n", residency);
+    print_parts(session);
     if (session->drafts.source && !limits.speculates)
         fprintf(stderr, "no drafts: %s %s\n", model_name(session->model),
                 model_get_config(session->model)->n_encoder_layers > 0
@@ -140,7 +169,6 @@ static void print_choice(const struct session_options *options, const struct ses
 int session_open(const struct session_options *options, bool need_tokenizer, bool quiet, struct session *session,
                  struct error *err)
 {
-    struct card_info info;
     struct engine_options engine_options = {
         .context = options->context,
         .max_sequences = options->max_sequences,
@@ -161,12 +189,9 @@ int session_open(const struct session_options *options, bool need_tokenizer, boo
         error_prefix(err, "%s", gguf_path(model_file(session->model)));
         if (need_tokenizer) goto failed;
     }
-    status = open_card(options, session, err);
+    status = open_cards(options, session, err);
     if (status < 0) goto failed;
     if (session->trace) status = start_trace(session, err);
-    if (status < 0) goto failed;
-    card_describe(session->card, &info);
-    status = kv_format_check(engine_options.kv_format, &info, err); /* before loading takes its time */
     if (status < 0) goto failed;
     status = load(options, quiet, session, err);
     if (status < 0) goto failed;
@@ -191,7 +216,7 @@ int session_end_trace(struct session *session, struct error *err)
 {
     int status = session->loaded ? experts_end_recording(session->loaded, err) : 0;
     if (!session->trace) return status;
-    card_trace(session->card, NULL, NULL);
+    for (unsigned i = 0; i < session->cards.n; i++) card_trace(session->cards.card[i], NULL, NULL);
     const int closed = trace_file_close(session->trace, status < 0 ? NULL : err);
     session->trace = NULL;
     return status < 0 ? status : closed;
@@ -204,7 +229,7 @@ void session_close(struct session *session)
     engine_close(session->engine);
     draft_load_close(&session->drafts);
     loaded_model_close(session->loaded);
-    card_close(session->card);
+    card_list_close(&session->cards);
     tokenizer_close(session->tokenizer);
     model_close(session->model);
     *session = (struct session){0};

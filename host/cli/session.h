@@ -3,6 +3,7 @@
 #ifndef SLUICE_CLI_SESSION_H
 #define SLUICE_CLI_SESSION_H
 
+#include "host/card/card_list.h"
 #include "host/cli/options.h"
 #include "host/cli/trace_file.h"
 #include "host/engine/draft_load.h"
@@ -11,6 +12,7 @@
 struct session_options {
     const char *model_path; /* NULL: the demo model */
     const char *card;       /* "sim" unless asked otherwise */
+    const char *cards;      /* NULL, or several (card_list.h), over which the model is divided: then card is NULL */
     const char *kv;         /* NULL, or a name of kv_format.h */
     bool exact_formats;     /* refuse what the card would round */
     const char *cache_dir;  /* NULL, or where packed files of GGUF models are kept */
@@ -34,6 +36,9 @@ struct session_options {
     {"card",     0,      OPTION_TEXT,                                                                                   \
      &(o)->card, "NAME", "card to run on: sim, sim:u55c (a profile: virtual time), ref, opencl (default sim)",          \
      0,          0},                                                                                                    \
+        {"cards",     0,      OPTION_TEXT,                                                                              \
+         &(o)->cards, "LIST", "several cards, which share the model: sim:u55c*4, sim:u55c,sim:u50",                     \
+         0,           0},                                                                                               \
         {"threads", 't', OPTION_U32, &(o)->threads, "N", "compute threads of a simulated card (default: one per core)", \
          1,         256},                                                                                               \
         {"ctx", 'c', OPTION_U32, &(o)->context, "N", "tokens per sequence (default: what fits)", 1, 4294967295.0},      \
@@ -83,7 +88,7 @@ struct session_options {
          OPTION_U32,                                                                                                    \
          &(o)->expert_slots,                                                                                            \
          "N",                                                                                                           \
-         "experts in card memory, all layers together; the others stream (default: all that fit)",                      \
+         "experts in the memory of each card, all its layers together; the others stream (default: all that fit)",      \
          1,                                                                                                             \
          4294967295.0},                                                                                                 \
     {                                                                                                                   \
@@ -112,7 +117,9 @@ struct session_options {
 struct session {
     struct model *model;
     struct tokenizer *tokenizer; /* NULL if the model file has none that is supported and the command can do without */
-    struct card *card;
+    struct card_list cards;
+    struct card *card;       /* the first of them */
+    const char *cards_asked; /* borrowed from the options: --cards; NULL: one card */
     struct loaded_model *loaded;
     struct draft_load drafts;
     struct engine *engine;

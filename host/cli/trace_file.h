@@ -14,7 +14,7 @@
 #ifndef SLUICE_CLI_TRACE_FILE_H
 #define SLUICE_CLI_TRACE_FILE_H
 
-#include "host/card/card.h"
+#include "host/card/card_list.h"
 #include "host/engine/engine.h"
 
 struct trace_file;
@@ -22,8 +22,8 @@ struct trace_file;
 /* Opens the file (json_stream.h). path is borrowed. *out is owned by the caller: trace_file_close. */
 int trace_file_open(const char *path, struct trace_file **out, struct error *err);
 
-/* Begins the file and writes down what the card does from now on. ERROR_UNSUPPORTED: a card without a clock. */
-int trace_file_attach(struct trace_file *trace, struct card *card, struct error *err);
+/* Begins the file and writes down what the cards do from now on, each under its name. ERROR_UNSUPPORTED: a card without a clock. */
+int trace_file_attach(struct trace_file *trace, const struct card_list *cards, struct error *err);
 
 /* Events name the token from now on: how many tokens the engine had picked when the program of the event was submitted. */
 void trace_file_follow(struct trace_file *trace, const struct engine *engine);

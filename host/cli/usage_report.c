@@ -31,6 +31,7 @@ void usage_end(const struct card *card, struct usage_window *window)
     if (!window->has_clock || card_measure(card, &measured, NULL) < 0) return;
     usage->now_ps = measured.now_ps - usage->now_ps;
     usage->waits_ps = measured.waits_ps - usage->waits_ps;
+    usage->elsewhere_ps = measured.elsewhere_ps - usage->elsewhere_ps;
     subtract(usage->busy_ps, measured.busy_ps, TIMELINE_RESOURCES);
     subtract(usage->channel_busy_ps, measured.channel_busy_ps, CARD_MAX_BANKS);
     subtract(usage->channel_bytes, measured.channel_bytes, CARD_MAX_BANKS);

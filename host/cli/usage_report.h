@@ -9,7 +9,8 @@
 #ifndef SLUICE_CLI_USAGE_REPORT_H
 #define SLUICE_CLI_USAGE_REPORT_H
 
-#include "host/card/card.h"
+#include "host/card/card_list.h"
+#include "host/model/model.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -26,6 +27,24 @@ const char *card_profile(const struct card_info *info);
 /* Between these two the window holds what was before it, then what was in it. */
 void usage_begin(const struct card *card, struct usage_window *window);
 void usage_end(const struct card *card, struct usage_window *window);
+
+/*
+ * The same of several cards. all: of one card what it did; of several the sum of counts and energy, the first one's time
+ * (which all have at the end of a step), the mean of busy times and the busiest of channels.
+ */
+struct usage_cards {
+    struct usage_window all;
+    unsigned n;
+    struct usage_window card[CARD_LIST_MOST];
+};
+void usage_cards_begin(const struct card_list *cards, struct usage_cards *usage);
+void usage_cards_end(const struct card_list *cards, struct usage_cards *usage);
+
+/* A line or an object for each of several cards, nothing of one: its layers, what it did, and what it waited for others. */
+void usage_cards_print(const struct card_list *cards, const struct loaded_model *loaded,
+                       const struct usage_cards *usage, FILE *stream);
+bool usage_cards_set_json(const struct card_list *cards, const struct loaded_model *loaded,
+                          const struct usage_cards *usage, json_t *line);
 
 double usage_seconds(const struct usage_window *window);                        /* 0 without a clock */
 double usage_joules(const struct usage_window *window);                         /* of the board */

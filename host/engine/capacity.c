@@ -12,9 +12,12 @@
  *   drafts     a draft model on the same card has one page of its own for each page, within the budget.
  *   pages      enough for every sequence at full context; if both numbers were asked for and this is too much, what the
  *              budget holds, as long as one whole sequence fits: the others wait for pages when they need them.
+ *   cards      of a model in parts each card has the pages of its layers, as many as every other: the one with room for the
+ *              fewest decides.
  *   banks      pages are dealt over them, so the fullest of those used counts for each, unless this loses more than half
  *              of the budget: then all free bytes count and pages are not dealt.
  */
+#include "host/base/memory.h"
 #include "host/engine/kv_format.h"
 #include "host/engine/sequence.h"
 
@@ -34,14 +37,21 @@ static uint32_t model_context(const struct model_config *config)
     return config->rope_has_long ? least(context, config->rope_original) : context;
 }
 
-struct demand {
+/* Of one card: the part of the model on it. */
+struct card_demand {
     const struct model *model;
-    const struct card_info *info; /* before anything of a step is allocated */
-    const struct model_config *config;
+    struct card_info info; /* before anything of a step is allocated */
     uint64_t budget, page_bytes;
-    uint32_t chunk, expert_slots;
-    unsigned kv_format;
+    uint32_t n_layers, expert_slots;
     struct draft_needs draft; /* of the same card, by whoever makes drafts */
+};
+
+struct demand {
+    struct card_demand *cards; /* owned; [n_cards] */
+    unsigned n_cards;
+    const struct model_config *config;
+    uint32_t chunk;
+    unsigned kv_format;
 };
 
 /* What an encoder reads at once, at most half of the context; 0: the model has none. */
@@ -69,7 +79,6 @@ static struct step_limits limits_for(const struct demand *demand, uint32_t seque
         .kv_format = demand->kv_format,
         .n_states = sequences,
         .context = context,
-        .expert_slots = demand->expert_slots,
     };
 }
 
@@ -77,11 +86,11 @@ static struct step_limits limits_for(const struct demand *demand, uint32_t seque
  * Pages that can be dealt over two or more banks, from the first on, beside the memory of a step in one of them: the
  * share of each is what the fullest has. 0 on a card of one bank.
  */
-static uint64_t dealt_pages(const struct demand *demand, uint64_t step_bytes)
+static uint64_t dealt_pages(const struct card_demand *demand, uint64_t step_bytes)
 {
-    const struct card_info *info = demand->info;
+    const struct card_info *info = &demand->info;
     if (info->n_banks < 2) return 0;
-    const uint64_t layer_page = demand->page_bytes / demand->config->n_layers;
+    const uint64_t layer_page = demand->page_bytes / demand->n_layers;
     const uint64_t lost =
         layer_page + demand->draft.page_bytes + 2 * CARD_ALIGNMENT; /* at the end of a bank, at most */
     const unsigned arena = step_arena_bank(info);
@@ -95,16 +104,31 @@ static uint64_t dealt_pages(const struct demand *demand, uint64_t step_bytes)
     return most / (demand->page_bytes + demand->draft.page_bytes);
 }
 
-/* Pages that the budget holds beside the step memory of so many sequences; at most those of full contexts. */
+/* Pages that the card's budget holds beside the step memory within these limits; at most those of the limits. */
+static uint64_t card_pages(const struct card_demand *card, const struct step_limits *limits)
+{
+    struct step_limits own = *limits;
+    own.expert_slots = card->expert_slots;
+    const uint64_t step_bytes = model_step_bytes(card->model, &card->info, &own) + card->draft.other_bytes;
+    const uint64_t page_bytes = card->page_bytes + card->draft.page_bytes;
+    if (step_bytes >= card->budget) return 0;
+    if (page_bytes == 0) return limits->n_pages; /* none of its layers has pages */
+    uint64_t pages = (card->budget - step_bytes) / page_bytes;
+    const uint64_t dealt = dealt_pages(card, step_bytes);
+    if (dealt > 0 && dealt < pages && dealt >= pages / 2) pages = dealt;
+    return pages < limits->n_pages ? pages : limits->n_pages;
+}
+
+/* The same of all cards, for so many sequences; at most the pages of full contexts. */
 static uint64_t affordable_pages(const struct demand *demand, uint32_t sequences, uint32_t context)
 {
-    struct step_limits limits = limits_for(demand, sequences, context, 0);
-    uint64_t step_bytes = model_step_bytes(demand->model, demand->info, &limits) + demand->draft.other_bytes;
-    if (step_bytes >= demand->budget) return 0;
-    uint64_t pages = (demand->budget - step_bytes) / (demand->page_bytes + demand->draft.page_bytes);
-    const uint64_t dealt = dealt_pages(demand, step_bytes);
-    if (dealt > 0 && dealt < pages && dealt >= pages / 2) pages = dealt;
-    return pages < limits.n_pages ? pages : limits.n_pages;
+    const struct step_limits limits = limits_for(demand, sequences, context, 0);
+    uint64_t fewest = limits.n_pages;
+    for (unsigned c = 0; c < demand->n_cards; c++) {
+        const uint64_t pages = card_pages(&demand->cards[c], &limits);
+        if (pages < fewest) fewest = pages;
+    }
+    return fewest;
 }
 
 static bool all_fit(const struct demand *demand, uint32_t sequences, uint32_t context)
@@ -127,20 +151,49 @@ static uint32_t longest_context(const struct demand *demand, uint32_t sequences,
     return (uint32_t)(low * CARD_PAGE_TOKENS);
 }
 
+/* The card with room for the fewest pages of one sequence. */
+static unsigned fullest_card(const struct demand *demand)
+{
+    const struct step_limits limits = limits_for(demand, 1, model_context(demand->config), 0);
+    uint64_t fewest = UINT64_MAX;
+    unsigned fullest = 0;
+    for (unsigned c = 0; c < demand->n_cards; c++) {
+        const uint64_t pages = card_pages(&demand->cards[c], &limits);
+        if (pages >= fewest) continue;
+        fewest = pages;
+        fullest = c;
+    }
+    return fullest;
+}
+
+/* An error of one of several cards. */
+static int name_card(const struct demand *demand, unsigned place, int code, struct error *err)
+{
+    const struct card_info *info = &demand->cards[place].info;
+    if (demand->n_cards == 1 || !err) return code;
+    return error_prefix(err, "card %u of %u (%s%s%s)", place + 1, demand->n_cards, info->backend,
+                        info->profile[0] ? ":" : "", info->profile);
+}
+
 static int no_room(const struct demand *demand, uint32_t sequences, uint32_t context, struct error *err)
 {
     uint32_t fits = longest_context(demand, 1, model_context(demand->config));
     const double mib = 1 << 20;
-    double needed = (double)pages_for(context) * (double)(demand->page_bytes + demand->draft.page_bytes) / mib;
+    const unsigned fullest = fullest_card(demand);
+    const struct card_demand *card = &demand->cards[fullest];
+    double needed = (double)pages_for(context) * (double)(card->page_bytes + card->draft.page_bytes) / mib;
     if (fits == 0)
-        return error_set(err, ERROR_NO_MEMORY,
-                         "the card has %.1f MiB left after the weights, too little for one KV page and the memory of a "
-                         "step (a smaller --chunk than %u, a smaller model or a larger card)",
-                         (double)demand->budget / mib, demand->chunk);
-    return error_set(err, ERROR_NO_MEMORY,
-                     "%u sequence%s of %u tokens, %.1f MiB of KV pages each, do not fit in the %.1f MiB left after the "
-                     "weights (one sequence fits with --ctx %u)",
-                     sequences, sequences == 1 ? "" : "s", context, needed, (double)demand->budget / mib, fits);
+        error_set(
+            err, ERROR_NO_MEMORY,
+            "the card has %.1f MiB left after the weights, too little for one KV page and the memory of a step (a "
+            "smaller --chunk than %u, a smaller model or a larger card)",
+            (double)card->budget / mib, demand->chunk);
+    else
+        error_set(err, ERROR_NO_MEMORY,
+                  "%u sequence%s of %u tokens, %.1f MiB of KV pages each, do not fit in the %.1f MiB left after the "
+                  "weights (one sequence fits with --ctx %u)",
+                  sequences, sequences == 1 ? "" : "s", context, needed, (double)card->budget / mib, fits);
+    return name_card(demand, fullest, ERROR_NO_MEMORY, err);
 }
 
 /* Decides sequences, context and pages by the rule above. */
@@ -170,8 +223,7 @@ static int choose(const struct demand *demand, const struct engine_options *opti
     return 0;
 }
 
-static int check_options(const struct engine_options *options, const struct card_info *info,
-                         const struct model_config *config, struct error *err)
+static int check_options(const struct engine_options *options, const struct model_config *config, struct error *err)
 {
     if (options->context > config->context_length)
         return error_set(err, ERROR_BAD_ARGUMENT, "a context of %u tokens was asked for, the model has %u (--ctx)",
@@ -186,7 +238,7 @@ static int check_options(const struct engine_options *options, const struct card
         return error_set(err, ERROR_BAD_ARGUMENT,
                          "a chunk of %u tokens was asked for, a step takes %u at most (--chunk)", options->chunk,
                          CARD_MAX_TOKENS);
-    return kv_format_check(options->kv_format, info, err);
+    return 0;
 }
 
 static uint64_t whole_budget(const struct card_info *info)
@@ -222,7 +274,8 @@ static int open_memory(struct engine *engine, const struct demand *demand, struc
     }
 }
 
-static void measure_drafts(const struct engine *engine, const struct engine_options *options, struct demand *demand)
+static void measure_drafts(const struct engine *engine, const struct engine_options *options,
+                           const struct demand *demand, const struct card *card, struct draft_needs *needs)
 {
     const struct draft_source *source = options->draft;
     const struct draft_limits most = {
@@ -232,38 +285,62 @@ static void measure_drafts(const struct engine *engine, const struct engine_opti
         .n_vocab = engine->n_vocab,
     };
     if (source && source->operations->measure && !engine->recurrent && !engine->has_encoder)
-        source->operations->measure(source, loaded_model_card(engine->loaded), &most, &demand->draft);
+        source->operations->measure(source, card, &most, needs);
+}
+
+/* What each card has and its part wants. The page format is the first card's default, if none is asked for. */
+static int measure_cards(const struct engine *engine, const struct engine_options *options, struct demand *demand,
+                         struct error *err)
+{
+    const struct loaded_model *part = engine->loaded;
+    for (; part; part = loaded_model_next(part)) demand->n_cards++;
+    demand->cards = memory_array(demand->n_cards, sizeof *demand->cards);
+    if (!demand->cards) return error_set(err, ERROR_NO_MEMORY, "no host memory for the engine");
+    part = engine->loaded;
+    for (unsigned c = 0; c < demand->n_cards; c++, part = loaded_model_next(part)) {
+        struct card_demand *card = &demand->cards[c];
+        const struct model_config *config = model_get_config(loaded_model_source(part));
+        card->model = loaded_model_source(part);
+        card_describe(loaded_model_card(part), &card->info);
+        if (c == 0) demand->kv_format = options->kv_format ? options->kv_format : card->info.kv_default;
+        int status = kv_format_check(demand->kv_format, &card->info, err);
+        if (status < 0) return name_card(demand, c, status, err);
+        card->page_bytes = model_page_bytes(card->model, demand->kv_format);
+        card->expert_slots = loaded_model_expert_slots(part);
+        for (uint32_t i = 0; i < config->n_layers && config->layers; i++)
+            card->n_layers += !config->layers[i].is_elsewhere;
+        if (card->n_layers == 0) card->n_layers = 1;
+        measure_drafts(engine, options, demand, loaded_model_card(part), &card->draft);
+    }
+    return 0;
+}
+
+static int choose_pages(struct engine *engine, const struct engine_options *options, struct demand *demand,
+                        struct error *err)
+{
+    struct engine_limits *limits = &engine->limits;
+    *limits = (struct engine_limits){.chunk = demand->chunk, .kv_format = demand->kv_format};
+    for (unsigned c = 0; c < demand->n_cards; c++) {
+        demand->cards[c].budget = modest_budget(&demand->cards[c].info, options);
+        limits->page_bytes += demand->cards[c].page_bytes;
+    }
+    int status = choose(demand, options, limits, err);
+    if (status == ERROR_NO_MEMORY) {
+        for (unsigned c = 0; c < demand->n_cards; c++) demand->cards[c].budget = whole_budget(&demand->cards[c].info);
+        status = choose(demand, options, limits, err);
+    }
+    for (unsigned c = 0; c < demand->n_cards; c++) limits->card_bytes_free += demand->cards[c].budget;
+    return status < 0 ? status : open_memory(engine, demand, err);
 }
 
 int engine_choose_capacity(struct engine *engine, const struct engine_options *options, struct error *err)
 {
-    const struct model *model = loaded_model_source(engine->loaded);
-    const struct model_config *config = model_get_config(model);
-    struct card_info info;
-    card_describe(loaded_model_card(engine->loaded), &info);
-    int status = check_options(options, &info, config, err);
-    if (status < 0) return status;
-
-    struct demand demand = {
-        .model = model,
-        .info = &info,
-        .config = config,
-        .budget = modest_budget(&info, options),
-        .chunk = options->chunk ? options->chunk : DEFAULT_CHUNK,
-        .kv_format = options->kv_format ? options->kv_format : info.kv_default,
-        .expert_slots = loaded_model_expert_slots(engine->loaded),
-    };
-    demand.page_bytes = model_page_bytes(model, demand.kv_format);
-    measure_drafts(engine, options, &demand);
-    engine->limits =
-        (struct engine_limits){.chunk = demand.chunk, .kv_format = demand.kv_format, .page_bytes = demand.page_bytes};
-    status = choose(&demand, options, &engine->limits, err);
-    if (status == ERROR_NO_MEMORY) {
-        demand.budget = whole_budget(&info);
-        status = choose(&demand, options, &engine->limits, err);
-    }
-    if (status < 0) return status;
-    engine->limits.card_bytes_free = demand.budget;
+    const struct model_config *config = model_get_config(loaded_model_source(engine->loaded));
+    struct demand demand = {.config = config, .chunk = options->chunk ? options->chunk : DEFAULT_CHUNK};
+    int status = check_options(options, config, err);
+    if (status == 0) status = measure_cards(engine, options, &demand, err);
+    if (status == 0) status = choose_pages(engine, options, &demand, err);
     engine->limits.source = source_for(config, engine->limits.context);
-    return open_memory(engine, &demand, err);
+    free(demand.cards);
+    return status;
 }

@@ -30,7 +30,7 @@ static int measure_slots(const struct model *model, const struct card_info *info
 {
     const uint64_t most = (uint64_t)residency->n_layers * residency->n_experts;
     struct expert_pool_needs needs;
-    if (residency->n_experts == 0) return 0;
+    if (most == 0) return 0; /* no experts, or a part of a model whose layers have none */
     int result = expert_pool_measure(model, info, 0, UINT64_MAX, &needs, err);
     if (result == 0) result = expert_pool_measure(model, info, count_slots(info, &needs, most), 0, &needs, err);
     if (result < 0) return result;
@@ -77,7 +77,7 @@ int experts_measure(const struct model *model, const struct card *card, struct e
 
 static int does_not_fit(const struct model *model, const struct experts_residency *r, struct error *err)
 {
-    if (r->n_experts == 0)
+    if (r->n_experts == 0 || r->n_layers == 0)
         return error_set(
             err, ERROR_NO_MEMORY,
             "%s does not fit: its weights take %.1f MiB of card memory and %.1f MiB are free (give the card "
@@ -125,12 +125,22 @@ static int choose_slots(const struct model *model, const struct model_load_optio
     return *n_slots >= model_get_config(model)->n_experts_used && most > 0 ? 0 : does_not_fit(model, residency, err);
 }
 
+void experts_record(struct loaded_model *loaded, struct routing_recorder *recorder)
+{
+    for (bool owns = true; loaded != NULL; loaded = loaded_model_next(loaded)) {
+        struct expert_stream *stream = loaded_model_attached(loaded);
+        if (stream == NULL) continue;
+        expert_stream_record(stream, recorder, owns);
+        owns = false;
+    }
+}
+
 static int start_recording(struct loaded_model *loaded, const char *path, struct error *err)
 {
     struct routing_recorder *recorder;
     if (path == NULL) return 0;
     int result = routing_recorder_open(path, loaded_model_source(loaded), &recorder, err);
-    if (result == 0) expert_stream_record(loaded_model_attached(loaded), recorder);
+    if (result == 0) experts_record(loaded, recorder);
     return result;
 }
 
@@ -198,10 +208,15 @@ bool experts_describe(const struct loaded_model *loaded, char line[EXPERTS_LINE_
 
 bool experts_count(const struct loaded_model *loaded, uint32_t layer, struct experts_traffic *traffic)
 {
-    struct expert_stream *stream = loaded_model_attached(loaded);
     *traffic = (struct experts_traffic){0};
-    if (stream != NULL) expert_stream_count(stream, layer, traffic);
-    return stream != NULL;
+    for (bool streams = false;; loaded = loaded_model_next(loaded)) {
+        if (loaded == NULL) return streams;
+        uint32_t first, end;
+        model_part_layers(loaded_model_source(loaded), &first, &end);
+        struct expert_stream *stream = loaded_model_attached(loaded);
+        if (stream != NULL && layer >= first && layer < end) expert_stream_count(stream, layer, traffic);
+        streams |= stream != NULL;
+    }
 }
 
 bool experts_count_all(const struct loaded_model *loaded, struct experts_traffic *traffic)
@@ -227,21 +242,39 @@ bool experts_count_all(const struct loaded_model *loaded, struct experts_traffic
 bool experts_count_guesses(const struct loaded_model *loaded, enum experts_guess source,
                            struct experts_guessed *guessed)
 {
-    struct expert_stream *stream = loaded_model_attached(loaded);
+    bool guesses = false;
     *guessed = (struct experts_guessed){0};
-    return stream != NULL && expert_stream_count_guesses(stream, source, guessed);
+    for (; loaded != NULL; loaded = loaded_model_next(loaded)) {
+        struct expert_stream *stream = loaded_model_attached(loaded);
+        struct experts_guessed part = {0};
+        if (stream == NULL || !expert_stream_count_guesses(stream, source, &part)) continue;
+        guesses = true;
+        guessed->right += part.right;
+        guessed->wrong += part.wrong;
+        guessed->sent += part.sent;
+        guessed->wasted += part.wasted;
+        guessed->wasted_bytes += part.wasted_bytes;
+        guessed->switched += part.switched;
+    }
+    return guesses;
 }
 
 void experts_settle(struct loaded_model *loaded)
 {
-    struct expert_stream *stream = loaded_model_attached(loaded);
-    if (stream != NULL) expert_stream_settle(stream);
+    for (; loaded != NULL; loaded = loaded_model_next(loaded)) {
+        struct expert_stream *stream = loaded_model_attached(loaded);
+        if (stream != NULL) expert_stream_settle(stream);
+    }
 }
 
+/* All parts whose experts stream have the same one, or none has one. */
 static struct routing_recorder *recorder_of(const struct loaded_model *loaded)
 {
-    struct expert_stream *stream = loaded_model_attached(loaded);
-    return stream != NULL ? expert_stream_recorder(stream) : NULL;
+    for (; loaded != NULL; loaded = loaded_model_next(loaded)) {
+        struct expert_stream *stream = loaded_model_attached(loaded);
+        if (stream != NULL) return expert_stream_recorder(stream);
+    }
+    return NULL;
 }
 
 void experts_begin_step(struct loaded_model *loaded, const struct step *step)
@@ -258,14 +291,18 @@ int experts_end_recording(struct loaded_model *loaded, struct error *err)
 {
     struct routing_recorder *recorder = recorder_of(loaded);
     if (recorder == NULL) return 0;
-    expert_stream_record(loaded_model_attached(loaded), NULL);
+    experts_record(loaded, NULL);
     return routing_recorder_close(recorder, err);
 }
 
 void experts_measure_times(const struct loaded_model *loaded, struct experts_times *times)
 {
-    struct expert_stream *stream = loaded_model_attached(loaded);
-    struct copier_times of_copier = {0};
-    if (stream != NULL) expert_stream_measure(stream, &of_copier);
-    *times = (struct experts_times){of_copier.waited_ns, of_copier.copied_ns};
+    *times = (struct experts_times){0};
+    for (; loaded != NULL; loaded = loaded_model_next(loaded)) {
+        struct expert_stream *stream = loaded_model_attached(loaded);
+        struct copier_times of_copier = {0};
+        if (stream != NULL) expert_stream_measure(stream, &of_copier);
+        times->waited_ns += of_copier.waited_ns;
+        times->copied_ns += of_copier.copied_ns;
+    }
 }

@@ -17,6 +17,8 @@
 
 #include "host/model/model.h"
 
+struct routing_recorder; /* routing_recorder.h */
+
 /* How a model's experts go with a card's free memory. */
 struct experts_residency {
     uint32_t n_layers, n_experts; /* slots that the model has: n_layers * n_experts; 0 and 0 if it is dense */
@@ -41,6 +43,19 @@ int experts_measure(const struct model *model, const struct card *card, struct e
  */
 int experts_load(const struct model *model, struct card *card, const struct model_load_options *options,
                  struct loaded_model **out, struct error *err);
+
+/*
+ * The same over several cards, each with layers that follow each other (host/model/division.h); of one card it is experts_load.
+ * *out is the part on cards[0], joined with the others. options->expert_slots is of each card. Errors name the card.
+ * ERROR_BAD_ARGUMENT for more cards than layers, or than places to cut between them (model_may_cut); ERROR_NO_MEMORY says what
+ * all cards have and what would do. (experts_cards.c)
+ */
+int experts_load_cards(const struct model *model, struct card *const *cards, unsigned n_cards,
+                       const struct model_load_options *options, struct loaded_model **out, struct error *err);
+
+/* Of one part: its layers, and what is on its card; without a newline. */
+#define EXPERTS_PART_BYTES 160
+void experts_describe_part(const struct loaded_model *part, char line[EXPERTS_PART_BYTES]);
 
 #define EXPERTS_LINE_BYTES 320
 
@@ -86,6 +101,9 @@ struct experts_guessed {
 /* Of all layers. false: nobody guesses, and all is 0. From any thread. */
 bool experts_count_guesses(const struct loaded_model *loaded, enum experts_guess source,
                            struct experts_guessed *guessed);
+
+/* loaded owns the recorder, which all its parts write to from now on; NULL: they write to none. */
+void experts_record(struct loaded_model *loaded, struct routing_recorder *recorder);
 
 /*
  * With record_routing: around each step, on the card's thread (nothing else without it); and the end of recording, which

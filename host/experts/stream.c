@@ -250,7 +250,7 @@ void expert_stream_close(struct expert_stream *stream)
 {
     if (stream == NULL) return;
     if (stream->is_agent) (void)card_set_agent(stream->card, NULL, NULL);
-    (void)routing_recorder_close(stream->recorder, NULL);
+    if (stream->owns_recorder) (void)routing_recorder_close(stream->recorder, NULL);
     copier_close(stream->copier);
     slot_cache_close(stream->cache);
     guesses_close(stream->guesses);
@@ -345,9 +345,10 @@ int expert_stream_open(struct loaded_model *loaded, const struct model_load_opti
     return result;
 }
 
-void expert_stream_record(struct expert_stream *stream, struct routing_recorder *recorder)
+void expert_stream_record(struct expert_stream *stream, struct routing_recorder *recorder, bool owns)
 {
     stream->recorder = recorder;
+    stream->owns_recorder = owns;
 }
 
 struct routing_recorder *expert_stream_recorder(struct expert_stream *stream) { return stream->recorder; }

@@ -25,7 +25,7 @@ void expert_stream_close(struct expert_stream *stream); /* NULL is allowed */
 
 /* Writes down the choices of all publications from now on; goes with the stream. NULL: it has none. */
 struct routing_recorder;
-void expert_stream_record(struct expert_stream *stream, struct routing_recorder *recorder);
+void expert_stream_record(struct expert_stream *stream, struct routing_recorder *recorder, bool owns);
 struct routing_recorder *expert_stream_recorder(struct expert_stream *stream);
 
 /* As experts_settle. */

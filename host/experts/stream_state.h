@@ -36,7 +36,8 @@ struct expert_stream {
     uint32_t layer;     /* of the last publication */
     uint64_t waits_ps;  /* of the card, when it came */
     bool keeps_time, is_agent;
-    struct routing_recorder *recorder; /* owned; NULL: nothing is recorded */
+    struct routing_recorder *recorder; /* NULL: nothing is recorded */
+    bool owns_recorder;                /* else another card's stream does */
     /* On a card with a clock: what is guessed now, the first to come first, and was before this publication. */
     struct stream_guess *queue, *queue_before; /* owned; [EXPERT_POOL_GUESS_DEPTH + 1][n_experts] */
     uint32_t n_queue, n_queue_before;

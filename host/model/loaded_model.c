@@ -11,6 +11,7 @@
 #include "host/model/expert_slots.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -412,6 +413,7 @@ static int check_embeddings(const struct loaded_model *loaded, struct upload *up
 {
     const struct tensor_table *table = &loaded->model->table;
     const struct tensor_entry *entry = &table->entries[TENSOR_TOKEN_EMBD];
+    if (entry->tensor == NULL) return 0; /* another part has them */
     if (entry->packed != NULL) {
         slc_fill_add(loaded->fill, entry->packed, NULL);
         return 0; /* looked at when it was packed */
@@ -550,6 +552,7 @@ int model_load(const struct model *model, struct card *card, const struct model_
 void loaded_model_close(struct loaded_model *loaded)
 {
     if (loaded == NULL) return;
+    loaded_model_close(loaded->next);
     if (loaded->server != NULL) loaded->close_server(loaded->server);
     slc_fill_close(loaded->fill);
     for (size_t i = 0; i < loaded->n_allocations; i++) card_free(loaded->card, loaded->allocations[i]);
@@ -558,8 +561,35 @@ void loaded_model_close(struct loaded_model *loaded)
     free(loaded->packed);
     free(loaded->experts);
     expert_pool_close(loaded->pool);
+    model_close(loaded->part);
     free(loaded);
 }
+
+void loaded_model_join(struct loaded_model *loaded, struct loaded_model *next)
+{
+    struct model_conversion *sum = &loaded->conversion;
+    const struct model_conversion *more = &next->conversion;
+    sum->n_tensors += more->n_tensors;
+    loaded->error_squares += next->error_squares;
+    loaded->value_squares += next->value_squares;
+    if (loaded->value_squares > 0) sum->relative_rms_error = sqrt(loaded->error_squares / loaded->value_squares);
+    if (more->n_tensors > 0 &&
+        (sum->worst_name[0] == '\0' || more->worst_relative_rms_error > sum->worst_relative_rms_error)) {
+        sum->worst_relative_rms_error = more->worst_relative_rms_error;
+        memcpy(sum->worst_name, more->worst_name, sizeof sum->worst_name);
+    }
+    struct loaded_model *last = loaded;
+    while (last->next != NULL) last = last->next;
+    last->next = next;
+}
+
+struct loaded_model *loaded_model_next(const struct loaded_model *loaded) { return loaded->next; }
+void loaded_model_own_part(struct loaded_model *loaded, struct model *part) { loaded->part = part; }
+uint64_t loaded_model_waited(const struct loaded_model *part)
+{
+    return atomic_load_explicit(&part->waited_ps, memory_order_relaxed);
+}
+void loaded_model_keep_whole(struct loaded_model *loaded) { loaded->keeps_whole = true; }
 
 const struct model_conversion *loaded_model_conversion(const struct loaded_model *loaded)
 {

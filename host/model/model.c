@@ -157,8 +157,10 @@ void model_close(struct model *model)
     if (model == NULL) return;
     tensor_table_release(&model->table);
     free(model->config.layers);
-    gguf_close(model->file);
-    slc_close(model->packed);
+    if (!model->is_part) {
+        gguf_close(model->file);
+        slc_close(model->packed);
+    }
     free(model);
 }
 

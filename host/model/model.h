@@ -39,6 +39,7 @@ struct layer_config {
     bool norms_after_rope;   /* query and key by RMSNorm without a weight, after the rotation */
     bool indexes, is_sparse; /* has an indexer; attends to what the last indexer chose */
     bool has_experts;        /* else a dense FFN */
+    bool is_elsewhere;       /* of a part of a model (model_part_open): another part has this layer */
     float ffn_limit;         /* activation below it, the other operand within +- it; 0: none */
     float shared_limit;      /* of the shared expert */
 };
@@ -146,6 +147,18 @@ int model_open_memory(const void *bytes, size_t n_bytes, const char *name, struc
 int model_open_file(const char *path, struct gguf **file, struct slc **packed, struct error *err);
 void model_close(struct model *model); /* NULL is allowed; no loaded_model of it may be open */
 
+/*
+ * Layers [first, end) of model alone, for one card of several: a model without the tensors of the others, which says so of them
+ * (is_elsewhere). The first layer's part has the embedding, the last one's the end of the model. Everything that takes a model
+ * takes a part, which needs and gets its own memory only. Owned: model_close; model is borrowed until then.
+ * ERROR_BAD_ARGUMENT for layers that model has not.
+ */
+int model_part_open(const struct model *model, uint32_t first, uint32_t end, struct model **out, struct error *err);
+void model_part_layers(const struct model *part, uint32_t *first, uint32_t *end); /* of a whole model: all */
+
+/* Whether a part may begin with this layer: not so where what an earlier layer's indexer chose is still used. */
+bool model_may_cut(const struct model *model, uint32_t layer);
+
 const struct gguf *model_file(const struct model *model);  /* of a packed file: its source's header */
 const struct slc *model_packed(const struct model *model); /* NULL: a GGUF file */
 const struct model_config *model_get_config(const struct model *model);
@@ -213,6 +226,22 @@ void loaded_model_close(struct loaded_model *loaded); /* NULL is allowed; frees 
 const struct model_conversion *loaded_model_conversion(const struct loaded_model *loaded); /* n_tensors 0: none */
 const struct model *loaded_model_source(const struct loaded_model *loaded);
 uint32_t loaded_model_expert_slots(const struct loaded_model *loaded); /* 0: each expert has its own */
+
+/*
+ * Joins the parts of one model, each on a card of its own: what is done with `loaded`, the part with the first layers, is
+ * done with all (steps, their memory, closing). next and its part's model (if owned) then belong to loaded.
+ */
+void loaded_model_join(struct loaded_model *loaded, struct loaded_model *next);
+struct loaded_model *loaded_model_next(const struct loaded_model *loaded); /* the part that follows; NULL: none */
+
+/* Picoseconds that the part's card had nothing to do while others worked, at the end of the last step; from any thread. */
+uint64_t loaded_model_waited(const struct loaded_model *part);
+
+/* loaded owns the part that it was loaded from, from now on. */
+void loaded_model_own_part(struct loaded_model *loaded, struct model *part);
+
+/* Steps go through the cards whole, not in groups of tokens (relay.c): for who needs to see a step at once. First part. */
+void loaded_model_keep_whole(struct loaded_model *loaded);
 
 /* Whoever serves the slots of loaded: goes with it, before its card memory; close takes it. Once at most. */
 void loaded_model_attach(struct loaded_model *loaded, void *server, void (*close)(void *server));

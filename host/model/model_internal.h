@@ -12,6 +12,7 @@
 #define MODEL_NAME_BYTES 128
 
 struct model {
+    bool is_part;       /* file and packed are another model's (model_part.c) */
     struct gguf *file;  /* owned; NULL if packed is not: then slc_file */
     struct slc *packed; /* owned; NULL: a GGUF file */
     const struct family *family;
@@ -59,11 +60,15 @@ struct loaded_model {
     uint64_t card_bytes;
     struct slc_fill *fill; /* owned; what a packed file still brings; NULL: nothing */
     struct model_conversion conversion;
-    struct expert_pool *pool; /* owned; NULL: each expert has its own slot */
-    uint32_t expert_limit_us; /* with a pool */
-    bool plans_guesses;       /* with a pool: programs run the next layer's router ahead */
-    bool plans_waves;         /* with a pool: the card's ABI has AWAIT for some of the experts */
-    void *server;             /* of the pool, with how it is closed */
+    struct expert_pool *pool;   /* owned; NULL: each expert has its own slot */
+    uint32_t expert_limit_us;   /* with a pool */
+    bool plans_guesses;         /* with a pool: programs run the next layer's router ahead */
+    bool plans_waves;           /* with a pool: the card's ABI has AWAIT for some of the experts */
+    struct loaded_model *next;  /* owned; the part of the model on the next card; NULL: none */
+    struct model *part;         /* owned; what model is, if that is a part; NULL: it is borrowed */
+    bool keeps_whole;           /* steps are not divided into groups */
+    _Atomic uint64_t waited_ps; /* for other cards (relay.c) */
+    void *server;               /* of the pool, with how it is closed */
     void (*close_server)(void *server);
     double error_squares, value_squares; /* of all converted tensors */
 };

@@ -181,9 +181,12 @@ static void ffn_block(struct planner *p, struct activations *hidden, uint32_t la
 void planner_layers(struct planner *p)
 {
     struct activations hidden = p->embeddings;
-    if (p->config->embedding_scale != 1.0f) planner_scale(p, &hidden, p->config->embedding_scale, 0);
-    const uint32_t n_encoder = p->config->n_encoder_layers, end = p->encodes ? n_encoder : p->config->n_layers;
+    const uint32_t n_layers = p->config->n_layers;
+    const uint32_t n_encoder = p->config->n_encoder_layers, end = p->encodes ? n_encoder : n_layers;
+    if (p->config->embedding_scale != 1.0f && !p->config->layers[0].is_elsewhere)
+        planner_scale(p, &hidden, p->config->embedding_scale, 0);
     for (uint32_t layer = p->encodes ? 0 : n_encoder; layer < end; layer++) {
+        if (p->config->layers[layer].is_elsewhere) continue;
         uint64_t mark = planner_mark(p);
         struct activations ffn_input, *parallel = NULL;
         if (p->config->is_parallel) {
@@ -197,7 +200,7 @@ void planner_layers(struct planner *p)
     }
     if (p->encodes)
         planner_write_sources(p, &hidden);
-    else
+    else if (!p->config->layers[n_layers - 1].is_elsewhere)
         planner_head(p, &hidden);
 }
 

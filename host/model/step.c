@@ -7,23 +7,10 @@
  */
 #include "host/base/memory.h"
 #include "host/model/model_config.h"
-#include "host/model/model_internal.h"
 #include "host/model/placement.h"
+#include "host/model/step_internal.h"
 
 #include <string.h>
-
-struct step_memory {
-    const struct loaded_model *loaded; /* borrowed */
-    struct step_limits limits;
-    card_addr arena;
-    card_addr *pools;                /* owned; [n_layers], then of indexers [n_layers]; 0: none */
-    card_addr *states;               /* owned; [n_layers]; 0: none */
-    uint64_t pools_offset;           /* of dealt pools, in each bank */
-    unsigned pool_banks;             /* over which they are dealt, as one allocation in each; 1: one for each pool */
-    struct card_descriptor *program; /* owned; [capacity] */
-    unsigned capacity;
-    uint8_t *inputs; /* owned; the arena's first part on the host */
-};
 
 /* The plan of the largest step of one kind. Returns the bytes of its inputs. */
 static uint64_t measure_kind(const struct model *model, const struct step_limits *limits, bool encodes,
@@ -57,14 +44,14 @@ static uint64_t layer_page_bytes(const struct model *model, unsigned kv_format, 
 {
     const struct model_config *config = &model->config;
     const struct layer_config *l = &config->layers[layer];
-    if (l->attention == LAYER_LINEAR || l->shares_kv || layer < config->n_encoder_layers) return 0;
+    if (l->attention == LAYER_LINEAR || l->shares_kv || l->is_elsewhere || layer < config->n_encoder_layers) return 0;
     if (l->attention == LAYER_LATENT) return card_page_bytes(kv_format, 1, planner_latent_of(config, layer).width, 0);
     return card_page_bytes(kv_format, l->n_kv_heads, config->head_dim, config->head_dim);
 }
 
 static uint64_t index_page_bytes(const struct model *model, unsigned kv_format, uint32_t layer)
 {
-    if (!model->config.layers[layer].indexes) return 0;
+    if (!model->config.layers[layer].indexes || model->config.layers[layer].is_elsewhere) return 0;
     return card_page_bytes(kv_format, 1, model->config.index.head_dim, 0);
 }
 
@@ -88,7 +75,7 @@ static uint64_t state_bytes(const struct model *model, const struct step_limits 
 {
     const struct linear_config *c = &model->config.linear;
     const struct layer_config *l = &model->config.layers[layer];
-    if (l->attention != LAYER_LINEAR) return 0;
+    if (l->attention != LAYER_LINEAR || l->is_elsewhere) return 0;
     uint64_t channels = 2ull * l->n_kv_heads * c->key_dims + (uint64_t)l->n_heads * c->value_dims;
     uint64_t scan = (uint64_t)l->n_heads * c->key_dims * c->value_dims;
     return (channels * (c->conv_width - 1) + scan) * sizeof(float) * limits->n_states;
@@ -143,6 +130,7 @@ static unsigned choose_banks(const struct model *model, const struct card_info *
                              uint64_t arena_bytes)
 {
     unsigned arena = step_arena_bank(info), banks = info->n_banks;
+    if (share_bytes(model, limits, banks) == 0) return 1; /* no layer has pages */
     for (; banks > 1; banks--) {
         uint64_t share = share_bytes(model, limits, banks);
         unsigned b = 0;
@@ -255,7 +243,8 @@ static int allocate(struct step_memory *memory, struct error *err)
     struct planner planner;
     uint64_t inputs = measure(model, &memory->limits, &planner);
     memory->capacity = planner.n_descriptors;
-    memory->inputs = memory_array(inputs, 1);
+    memory->input_bytes = memory->group_rows != NULL ? relay_input_bytes(model, &memory->limits) : inputs;
+    memory->inputs = memory_array(memory->input_bytes, 1);
     memory->program = memory_array(memory->capacity, sizeof *memory->program);
     memory->pools = memory_array(n_pools(model), sizeof *memory->pools);
     memory->states = memory_array(model->config.n_layers, sizeof *memory->states);
@@ -269,8 +258,9 @@ static int allocate(struct step_memory *memory, struct error *err)
     return result < 0 ? result : place_states(memory, err);
 }
 
-int step_memory_open(const struct loaded_model *loaded, const struct step_limits *limits, struct step_memory **out,
-                     struct error *err)
+/* in_parts: inputs have room for groups. */
+static int open_one(const struct loaded_model *loaded, const struct step_limits *limits, bool in_parts,
+                    struct step_memory **out, struct error *err)
 {
     int result = check_limits(loaded, limits, err);
     if (result < 0) return result;
@@ -280,7 +270,11 @@ int step_memory_open(const struct loaded_model *loaded, const struct step_limits
     memory->limits = *limits;
     memory->limits.expert_slots = loaded_model_expert_slots(loaded);
     memory->pool_banks = 1;
-    result = allocate(memory, err);
+    if (in_parts) {
+        memory->group_rows = memory_array(limits->max_logit_rows + 1u, sizeof *memory->group_rows);
+        if (memory->group_rows == NULL) result = error_set(err, ERROR_NO_MEMORY, "step memory: out of memory");
+    }
+    if (result == 0) result = allocate(memory, err);
     if (result < 0) {
         step_memory_close(memory);
         return result;
@@ -289,15 +283,35 @@ int step_memory_open(const struct loaded_model *loaded, const struct step_limits
     return 0;
 }
 
+int step_memory_open(const struct loaded_model *loaded, const struct step_limits *limits, struct step_memory **out,
+                     struct error *err)
+{
+    const bool in_parts = loaded->next != NULL;
+    struct step_memory *first = NULL, **place = &first;
+    int result = 0;
+    for (; loaded != NULL && result == 0; loaded = loaded->next) {
+        result = open_one(loaded, limits, in_parts, place, err);
+        if (result == 0) place = &(*place)->next;
+    }
+    if (result < 0) {
+        step_memory_close(first);
+        return result;
+    }
+    *out = first;
+    return 0;
+}
+
 void step_memory_close(struct step_memory *memory)
 {
     if (memory == NULL) return;
+    step_memory_close(memory->next);
     card_free(memory->loaded->card, memory->arena);
     free_pools(memory);
     free(memory->inputs);
     free(memory->program);
     free(memory->pools);
     free(memory->states);
+    free(memory->group_rows);
     free(memory);
 }
 
@@ -372,22 +386,27 @@ static void fill_batch(const struct step *step, const struct card_batch_token *b
         memcpy(table + step->n_tokens * sizeof *batch, step->pages, step->n_pages * sizeof *step->pages);
 }
 
-/* The inputs as planner_begin laid them out. */
-static void fill_inputs(const struct step_memory *memory, const struct planner *planner, const struct step *step)
+uint64_t step_input_bytes(const struct model *model, uint32_t n_tokens, uint32_t n_pages, uint32_t n_logit_rows)
 {
-    const struct model *model = memory->loaded->model;
-    float *row = (float *)(void *)memory->inputs;
-    for (uint32_t i = 0; i < step->n_tokens; i++, row += model->config.d_model)
+    struct planner planner = {.model = model, .config = &model->config};
+    return planner_begin(&planner, n_tokens, n_pages, n_logit_rows);
+}
+
+/* As planner_begin laid them out. */
+void step_fill(const struct planner *planner, const struct step *step, uint8_t *inputs)
+{
+    const struct model *model = planner->model;
+    float *row = (float *)(void *)inputs;
+    for (uint32_t i = 0; i < step->n_tokens && !model->config.layers[0].is_elsewhere; i++, row += model->config.d_model)
         model_embed(model, step->tokens[i], row);
-    fill_batch(step, step->batch, memory->inputs + (planner->batch - planner->arena));
+    fill_batch(step, step->batch, inputs + (planner->batch - planner->arena));
     if (model->config.n_encoder_layers != 0) /* a step that encodes has no use for them, but they are sent */
-        fill_batch(step, step->encodes ? step->batch : step->sources,
-                   memory->inputs + (planner->sources - planner->arena));
+        fill_batch(step, step->encodes ? step->batch : step->sources, inputs + (planner->sources - planner->arena));
     if (model->config.query_scale.period != 0)
         fill_query_scales(&model->config.query_scale, step,
-                          (float *)(void *)(memory->inputs + (planner->query_scales - planner->arena)));
+                          (float *)(void *)(inputs + (planner->query_scales - planner->arena)));
     if (step->n_logit_rows > 0)
-        memcpy(memory->inputs + (planner->logit_rows - planner->arena), step->logit_rows,
+        memcpy(inputs + (planner->logit_rows - planner->arena), step->logit_rows,
                step->n_logit_rows * sizeof *step->logit_rows);
 }
 
@@ -415,16 +434,10 @@ static bool is_long(const struct loaded_model *loaded, const struct step_limits 
            limits->context > loaded->model->config.rope_original;
 }
 
-int model_step(struct loaded_model *loaded, struct step_memory *memory, const struct step *step, float *logits,
-               struct error *err)
+int step_plan(const struct loaded_model *loaded, struct step_memory *memory, const struct step *step,
+              struct planner *planner, uint64_t *inputs, struct error *err)
 {
-    int result = check_step(loaded->model, &memory->limits, step, err);
-    if (result < 0) return result;
-    if (loaded->fill != NULL) { /* the first step waits until the packed file is there and verified */
-        result = slc_fill_wait(loaded->fill, err);
-        if (result < 0) return result;
-    }
-    struct planner planner = {
+    *planner = (struct planner){
         .model = loaded->model,
         .config = &loaded->model->config,
         .loaded = loaded,
@@ -442,13 +455,34 @@ int model_step(struct loaded_model *loaded, struct step_memory *memory, const st
         .program = memory->program,
         .capacity = memory->capacity,
     };
-    uint64_t inputs = planner_begin(&planner, step->n_tokens, step->n_pages, step->n_logit_rows);
-    loaded->model->family->plan(&planner);
-    if (planner.n_descriptors > memory->capacity)
+    *inputs = planner_begin(planner, step->n_tokens, step->n_pages, step->n_logit_rows);
+    loaded->model->family->plan(planner);
+    if (planner->n_descriptors > memory->capacity)
         return error_set(err, ERROR_INTERNAL, "%s planned %u descriptors, measured %u",
-                         loaded->model->family->architecture, planner.n_descriptors, memory->capacity);
-    fill_inputs(memory, &planner, step);
-    result = model_check(loaded->model, err);
+                         loaded->model->family->architecture, planner->n_descriptors, memory->capacity);
+    return 0;
+}
+
+/* The first step waits until the packed file is there and verified. */
+static int wait_for_file(const struct loaded_model *loaded, struct error *err)
+{
+    int result = 0;
+    for (; loaded != NULL && result == 0; loaded = loaded->next)
+        if (loaded->fill != NULL) result = slc_fill_wait(loaded->fill, err);
+    return result;
+}
+
+int model_step(struct loaded_model *loaded, struct step_memory *memory, const struct step *step, float *logits,
+               struct error *err)
+{
+    struct planner planner;
+    uint64_t inputs;
+    int result = check_step(loaded->model, &memory->limits, step, err);
+    if (result == 0) result = wait_for_file(loaded, err);
+    if (result == 0 && loaded->next != NULL) return relay_step(loaded, memory, step, logits, err);
+    if (result == 0) result = step_plan(loaded, memory, step, &planner, &inputs, err);
     if (result < 0) return result;
-    return run(memory, &planner, step, inputs, logits, err);
+    step_fill(&planner, step, memory->inputs);
+    result = model_check(loaded->model, err);
+    return result < 0 ? result : run(memory, &planner, step, inputs, logits, err);
 }

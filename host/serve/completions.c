@@ -69,7 +69,7 @@ static void reply_text(struct connection *connection, const struct intake_job *j
 static void start_or_refuse(struct server *server, struct connection *connection, struct intake_job *job,
                             struct key_user *user)
 {
-    if (job->status == 0 && job->purpose == INTAKE_COMPLETE) job->status = server_check_card(server, &job->error);
+    if (job->status == 0 && job->purpose == INTAKE_COMPLETE) job->status = server_check_cards(server, &job->error);
     const bool starts = job->status == 0 && job->purpose == INTAKE_COMPLETE;
     if (starts)
         job->status = generation_start(server->generations, job->model, job->model_name, &job->request, &job->prompt,

@@ -62,14 +62,14 @@ static void answer_ready(struct exchange *exchange)
     } else if (server->seen == SERVING_READY) {
         struct engine_counters counters;
         engine_count(serving_model(server->serving)->engine, &counters);
-        status = server->draining || server->card_gone ? 503 : 200;
+        status = server->draining || server->cards_gone ? 503 : 200;
         json_out_format(&out,
                         "{\"status\":\"%s\",\"running\":%u,\"waiting\":%u,\"pages_used\":%u,\"pages_reserved\":%u,"
                         "\"pages_cached\":%u,\"pages\":%u,\"tokens\":%llu,\"drafted_tokens\":%llu,"
                         "\"accepted_tokens\":%llu}",
-                        server->draining    ? "draining"
-                        : server->card_gone ? "card gone"
-                                            : "serving",
+                        server->draining     ? "draining"
+                        : server->cards_gone ? "card gone"
+                                             : "serving",
                         counters.running, counters.waiting, counters.pages_used, counters.pages_reserved,
                         counters.pages_cached, counters.n_pages, (unsigned long long)counters.completion_tokens,
                         (unsigned long long)counters.drafted_tokens, (unsigned long long)counters.accepted_tokens);

@@ -35,6 +35,7 @@ struct serve_options {
     size_t max_body;   /* bytes of a request's body */
 
     const char *card;                                    /* as card_open has it */
+    const char *cards;                                   /* NULL, or several: as card_list_open has them */
     bool exact_formats;                                  /* refuse a matrix whose values the card rounds */
     unsigned threads;                                    /* 0: one per core */
     uint64_t card_memory_bytes;                          /* 0: the card's own choice */

@@ -50,7 +50,13 @@ static void announce_ready(const struct server *server)
            model->load_seconds, limits->context,
            limits->context_is_model_limit ? "the model's own limit" : "what --ctx or the card's memory allows",
            limits->max_sequences, limits->n_pages, (unsigned long long)(limits->page_bytes >> 10), limits->chunk);
-    if (model->residency[0]) notice(server, "%s", model->residency);
+    for (unsigned i = 0; i < model->n_cards; i++) {
+        const struct serving_card *card = &model->card[i];
+        if (model->n_cards > 1)
+            notice(server, "%s: layers %u to %u", card->label, card->first_layer,
+                   card->first_layer + card->n_layers - 1);
+        if (card->residency[0]) notice(server, "%s", card->residency);
+    }
     if (model->chat_status < 0) notice(server, "no chat: %s", model->chat_error.text);
     if (model->chat && !chat_knows_tools(model->chat))
         notice(server, "the model's chat format has no place for tools: a request's tools go into the system message");
@@ -97,7 +103,7 @@ static void on_outbox(evutil_socket_t fd, short what, void *context)
     server->seen = state;
     if (state == SERVING_READY) {
         announce_ready(server);
-        server_watch_card(server);
+        server_watch_cards(server);
     } else if (state == SERVING_FAILED) {
         engine_failed(server);
         start_drain(server);
@@ -287,7 +293,8 @@ static int server_open(struct server *server, struct error *err)
     if (status < 0) return status;
     if ((status = make_events(server, err)) < 0) return status;
     if ((status = serving_open(server->model, options, wake_loop, server, &server->serving, err)) < 0) return status;
-    notice(server, "listening on %s (model %s, card %s)", server->listening.url, server->model_name, options->card);
+    notice(server, "listening on %s (model %s, card %s)", server->listening.url, server->model_name,
+           options->cards ? options->cards : options->card);
     file_limit_notice(server);
     if (server->rpc) notice(server, "the RPC listens on unix:%s", options->rpc_path);
     return 0;

@@ -36,7 +36,7 @@ struct server {
     struct rpc *rpc; /* NULL: HTTP alone */
     struct serving *serving;
     struct event *on_card; /* NULL: nobody tells of cards that go */
-    bool card_gone;        /* the one that serves */
+    uint32_t cards_gone;   /* bit i: card i of those that serve */
     unsigned cards_removed;
 
     enum serving_state seen; /* the state that was announced last */
@@ -51,10 +51,10 @@ void server_answer(void *context, struct connection *connection, const struct ht
 void server_refuse(void *context, struct connection *connection, int status, const char *why);
 
 /* Listens for the card's going away, once the card is known. Nothing is done where it has no address. (card_watch.c) */
-void server_watch_card(struct server *server);
+void server_watch_cards(struct server *server);
 
 /* 0, or -1 with what to answer where the card has gone. */
-int server_check_card(const struct server *server, struct api_error *error);
+int server_check_cards(const struct server *server, struct api_error *error);
 
 /* Starts what has come out of the intake. (completions.c) */
 void server_take_intake(struct server *server);

@@ -26,7 +26,7 @@ struct serving {
     /* Written by the thread before SERVING_READY or SERVING_FAILED, read-only after. */
     struct error err;
     struct serving_model model;
-    struct card *card;
+    struct card_list cards;
     struct tokenizer *tokenizer;
     struct loaded_model *loaded;
     struct draft_load drafts;
@@ -39,6 +39,23 @@ static int on_progress(void *context, uint64_t done, uint64_t total)
     unsigned percent = share < 1 ? (unsigned)(share * 100) : 100;
     atomic_store_explicit(&serving->percent, percent, memory_order_relaxed);
     return atomic_load_explicit(&serving->stop_asked, memory_order_relaxed);
+}
+
+static void describe_cards(struct serving *serving)
+{
+    const struct loaded_model *part = serving->loaded;
+    serving->model.n_cards = serving->cards.n;
+    for (unsigned i = 0; i < serving->cards.n; i++, part = loaded_model_next(part)) {
+        struct serving_card *card = &serving->model.card[i];
+        uint32_t end;
+        card_list_label(&serving->cards, i, card->label);
+        card->spec = serving->cards.spec[i];
+        card_describe(serving->cards.card[i], &card->info);
+        model_part_layers(loaded_model_source(part), &card->first_layer, &end);
+        card->n_layers = end - card->first_layer;
+        card->part = part;
+        (void)experts_describe(part, card->residency);
+    }
 }
 
 static int load(struct serving *serving, struct error *err)
@@ -58,11 +75,11 @@ static int load(struct serving *serving, struct error *err)
                                            .expert_policy = options->expert_policy,
                                            .expert_guess = options->expert_guess,
                                            .record_routing = options->record_routing};
-    status = experts_load(serving->source, serving->card, &how, &serving->loaded, err);
+    status = experts_load_cards(serving->source, serving->cards.card, serving->cards.n, &how, &serving->loaded, err);
     if (status < 0) return status;
     const struct draft_load_options drafts = {
         .lookup = options->lookup, .model_path = options->draft_path, .threads = options->threads};
-    status = draft_load(&drafts, serving->source, serving->card, &serving->drafts, err);
+    status = draft_load(&drafts, serving->source, serving->cards.card[0], &serving->drafts, err);
     if (status < 0) return status;
     const struct engine_options engine = {.context = options->context,
                                           .max_sequences = options->max_sequences,
@@ -74,8 +91,7 @@ static int load(struct serving *serving, struct error *err)
     if (status < 0) return status;
     engine_get_limits(model->engine, &model->limits);
     model->conversion = loaded_model_conversion(serving->loaded);
-    (void)experts_describe(serving->loaded, model->residency);
-    card_describe(serving->card, &model->card);
+    describe_cards(serving);
     return 0;
 }
 
@@ -110,27 +126,29 @@ static void *run(void *context)
     return NULL;
 }
 
-static int open_card(struct serving *serving, struct error *err)
+static int open_cards(struct serving *serving, struct error *err)
 {
     const struct serve_options *options = &serving->options;
-    const struct card_options card = {.threads = options->threads, .memory_bytes = options->card_memory_bytes};
-    int status = card_open(options->card, &card, &serving->card, err);
-    if (status < 0) return status;
-    struct card_info info;
-    card_describe(serving->card, &info);
-    status = kv_format_check(options->kv_format, &info, err); /* before loading takes its time */
-    if (status < 0) card_close(serving->card);
+    const struct card_options how = {.threads = options->threads, .memory_bytes = options->card_memory_bytes};
+    int status = options->cards ? card_list_open(options->cards, &how, &serving->cards, err)
+                                : card_list_open_one(options->card, &how, &serving->cards, err);
+    for (unsigned i = 0; i < serving->cards.n && status == 0; i++) {
+        struct card_info info;
+        card_describe(serving->cards.card[i], &info);
+        status = kv_format_check(options->kv_format, &info, err); /* before loading takes its time */
+    }
+    if (status < 0) card_list_close(&serving->cards);
     return status;
 }
 
-/* The card is opened here, so that a wrong name is an error at start, and is the thread's from then on. */
+/* The cards are opened here, so that a wrong name is an error at start, and they are the thread's from then on. */
 static int start_thread(struct serving *serving, struct error *err)
 {
-    int status = open_card(serving, err);
+    int status = open_cards(serving, err);
     if (status < 0) return status;
     int failed = pthread_create(&serving->thread, NULL, run, serving);
     if (failed) {
-        card_close(serving->card);
+        card_list_close(&serving->cards);
         return error_set(err, ERROR_NO_MEMORY, "cannot start the engine's thread: %s", strerror(failed));
     }
     pthread_setname_np(serving->thread, "sluice-engine");
@@ -177,7 +195,7 @@ void serving_close(struct serving *serving)
     serving_end_engine(serving);
     draft_load_close(&serving->drafts);
     loaded_model_close(serving->loaded);
-    card_close(serving->card);
+    card_list_close(&serving->cards);
     chat_close(serving->model.chat);
     tokenizer_close(serving->tokenizer);
     free(serving);

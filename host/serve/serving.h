@@ -6,6 +6,7 @@
 #ifndef SLUICE_SERVE_SERVING_H
 #define SLUICE_SERVE_SERVING_H
 
+#include "host/card/card_list.h"
 #include "host/engine/engine.h"
 #include "host/experts/experts.h"
 #include "host/serve/serve.h"
@@ -44,8 +45,15 @@ struct serving_model {
     struct chat *chat;
     struct error chat_error;
     const struct model_conversion *conversion;
-    struct card_info card;              /* once the weights are on it */
-    char residency[EXPERTS_LINE_BYTES]; /* experts_describe; empty: experts do not stream */
+    unsigned n_cards;
+    struct serving_card {
+        char label[CARD_LABEL_BYTES]; /* as card_list.h has it */
+        const char *spec;             /* what it was asked for */
+        uint32_t first_layer, n_layers;
+        struct card_info info;              /* once the weights are on it */
+        char residency[EXPERTS_LINE_BYTES]; /* experts_describe; empty: experts do not stream */
+        const struct loaded_model *part;
+    } card[CARD_LIST_MOST];
     double load_seconds;
 };
 const struct serving_model *serving_model(const struct serving *serving);

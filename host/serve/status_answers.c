@@ -48,14 +48,47 @@ static void put_engine(const struct engine *engine, struct json_out *out)
         counters.expert_stall_ps);
 }
 
+/* One line for each card of a number that they have each for itself. */
+static void put_of_cards(const struct serving_model *model, struct json_out *out, const char *name, const char *type,
+                         const char *help, uint64_t (*value)(const struct serving_card *card))
+{
+    json_out_format(out, "# HELP sluice_%s %s\n# TYPE sluice_%s %s\n", name, help, name, type);
+    for (unsigned i = 0; i < model->n_cards; i++) {
+        json_out_format(out, "sluice_%s{card=\"%u\",spec=", name, i + 1);
+        json_out_string(out, model->card[i].spec, strlen(model->card[i].spec));
+        json_out_format(out, "} %llu\n", (unsigned long long)value(&model->card[i]));
+    }
+}
+
+static uint64_t layers_of(const struct serving_card *card) { return card->n_layers; }
+static uint64_t waited_of(const struct serving_card *card) { return loaded_model_waited(card->part); }
+
+static uint64_t free_of(const struct serving_card *card)
+{
+    uint64_t bytes = 0;
+    for (unsigned b = 0; b < card->info.n_banks; b++) bytes += card->info.bank[b].bytes_free;
+    return bytes;
+}
+
+static void put_cards(const struct serving_model *model, struct json_out *out)
+{
+    put_of_cards(model, out, "card_layers", "gauge", "Layers of the model on the card.", layers_of);
+    put_of_cards(model, out, "card_free_bytes", "gauge", "Card memory that nothing has taken.", free_of);
+    put_of_cards(model, out, "card_waits_picoseconds_total", "counter",
+                 "Time in which the card had nothing to do as others worked; 0 on cards without a clock.", waited_of);
+}
+
 void server_answer_metrics(const struct server *server, struct connection *connection)
 {
     struct json_out out = {0};
     put(&out, "ready", "gauge", "1 while completions are taken.",
-        server->seen == SERVING_READY && !server->draining && !server->card_gone);
+        server->seen == SERVING_READY && !server->draining && !server->cards_gone);
     put(&out, "cards_removed_total", "counter", "Times that the card went from the bus.", server->cards_removed);
     put_connections(server, &out);
-    if (server->seen == SERVING_READY) put_engine(serving_model(server->serving)->engine, &out);
+    if (server->seen == SERVING_READY) {
+        put_engine(serving_model(server->serving)->engine, &out);
+        put_cards(serving_model(server->serving), &out);
+    }
     connection_reply(connection, &(struct http_answer){.status = out.failed ? 500 : 200,
                                                        .content_type = "text/plain; version=0.0.4; charset=utf-8",
                                                        .body = out.bytes,
@@ -63,9 +96,13 @@ void server_answer_metrics(const struct server *server, struct connection *conne
     json_out_free(&out);
 }
 
-static void put_card(const struct card_info *card, bool gone, struct json_out *out)
+static void put_card(const struct serving_card *serving, bool gone, struct json_out *out)
 {
-    json_out_format(out, "{\"object\":\"card\",\"backend\":\"%s\",\"name\":", card->backend);
+    const struct card_info *card = &serving->info;
+    json_out_text(out, "{\"object\":\"card\",\"id\":");
+    json_out_string(out, serving->label, strlen(serving->label));
+    json_out_format(out, ",\"first_layer\":%u,\"layers\":%u", serving->first_layer, serving->n_layers);
+    json_out_format(out, ",\"backend\":\"%s\",\"name\":", card->backend);
     json_out_string(out, card->name, strlen(card->name));
     json_out_format(out, ",\"state\":\"%s\",\"address\":", gone ? "gone" : "ready");
     if (card->address[0] != '\0')
@@ -91,7 +128,11 @@ void server_answer_cards(const struct server *server, struct connection *connect
 {
     struct json_out out = {0};
     json_out_text(&out, "{\"object\":\"list\",\"data\":[");
-    if (server->seen == SERVING_READY) put_card(&serving_model(server->serving)->card, server->card_gone, &out);
+    const struct serving_model *model = serving_model(server->serving);
+    for (unsigned i = 0; server->seen == SERVING_READY && i < model->n_cards; i++) {
+        if (i > 0) json_out_text(&out, ",");
+        put_card(&model->card[i], server->cards_gone >> i & 1, &out);
+    }
     json_out_text(&out, "]}");
     server_reply_json(connection, 200, &out);
     json_out_free(&out);

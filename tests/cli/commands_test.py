@@ -55,6 +55,46 @@ def version_names_release_abi_and_backends():
         assert word in out, (word, out)
 
 
+def rows(*arguments):
+    return done("logits", "--tokens", "5,42,79,116,153", "--out", "-", *arguments, text=False).stdout
+
+
+@test
+def several_cards_share_a_model():
+    one = rows("--card", "sim:u55c")
+    for cards in ("sim:u55c", "sim:u55c*4", "sim:u55c,host=gen4x8*2", "sim:u55c,sim:u50,sim:u280"):
+        assert rows("--cards", cards) == one, cards
+    assert rows("--cards", "sim:u55c*3", "--expert-slots", "2") == one
+    refused(2, "logits", "--tokens", "1", "--out", "-", "--card", "sim", "--cards", "sim*2", words=["--card", "--cards"])
+    for cards, words in (("", ["names no card"]), ("sim*0", ["0 cards"]), ("sim*x", ["a number of cards"]),
+                         ("sim*40", ["16"]), ("sim,nosuch", ["card 2 of 2 (nosuch)", "sim, ref"]),
+                         ("sim:u55c,sim", ["virtual time"]), ("sim*6", ["5 layers", "5 cards at most"])):
+        refused(1, "logits", "--tokens", "1", "--out", "-", "--cards", cards, words=words)
+    refused(1, "run", "-p", "x", "--cards", "sim*2", "--card-memory", "1", "--ctx", "1024", words=["card 1 of 2"])
+
+
+@test
+def reports_of_several_cards_name_each():
+    result = done("run", "-p", "How do I list the cards?", "--cards", "sim:u55c*2,sim:u50", "--stats")
+    assert result.stdout == done("run", "-p", "How do I list the cards?").stdout
+    for card in ("card 1 of 3 (sim:u55c)", "card 2 of 3 (sim:u55c)", "card 3 of 3 (sim:u50)"):
+        lines = [line for line in result.stderr.splitlines() if line.startswith(card)]
+        assert len(lines) == 2, (card, result.stderr)
+        assert "layers" in lines[0] and "waited for other cards" in lines[1], lines
+    with tempfile.TemporaryDirectory() as folder:
+        trace = pathlib.Path(folder) / "trace.json"
+        line = json.loads(done("bench", "-p", "100", "-n", "0", "-r", "1", "--cards", "sim:u55c*2", "--trace", trace).stdout)
+        events = json.loads(trace.read_text())["traceEvents"]
+    assert [card["card"] for card in line["cards"]] == ["sim:u55c"] * 2
+    assert sum(card["layers"] for card in line["cards"]) == 5
+    assert line["counters"]["programs"] == sum(card["programs"] for card in line["cards"])
+    for card in line["cards"]:
+        assert 0 < card["waited_for_cards_s_virtual"] < line["picoseconds_virtual"] * 1e-12, line
+    names = {event["args"]["name"] for event in events if event["name"] == "process_name"}
+    assert {"card 1 of 2 (sim:u55c): card memory", "card 2 of 2 (sim:u55c): card and link"} <= names, names
+    assert any(event["name"] == "waits for other cards" for event in events)
+
+
 @test
 def help_is_everywhere():
     overview = done("--help").stdout

@@ -3,7 +3,8 @@
 """The logits of whole models are the same bytes on every card, alone and in batches of 2, 7, 16 and 64, with any chunk, 1
 and 2 threads, with the prefix from the cache, and for KV pages of each format; and on the simulated card with the tile
 kernels of each instruction set, and with matrices and page pools dealt over 1, 2, 4 and 32 banks. Of models with experts also
-with as few slots as a token needs, one more, a tenth, half and all of them.
+with as few slots as a token needs, one more, a tenth, half and all of them. And divided over 2, 3 and 4 cards, as far as there
+are layers: of one kind, of profiles, and of two backends.
 
 usage: same_bits.py SLUICE [--cards sim,opencl] [--every] [MODEL ...]
 
@@ -35,22 +36,29 @@ BANK_WAYS = [[], ["--chunk", "7", "--beside", "3"], ["--cached"]]
 # Ways to run with a number of slots through which experts stream.
 SLOT_WAYS = [[], ["--chunk", "7", "--beside", "3"], ["--chunk", "1", "--expert-guess", "both"], ["--cached", "--expert-guess", "none"]]
 SLOT_CARDS = ["sim:banks=4", "sim:u55c", "ref"]
+# The model divided over several cards (--cards), each list with these ways; the last ones with as few slots as a token needs.
+LISTS = [("sim*2", 2), ("sim*3", 3), ("sim*4", 4), ("sim:u55c,sim:u50", 2)]
+LIST_WAYS = [[], ["--chunk", "7", "--beside", "3"], ["--cached"]]
+LIST_SLOT_WAYS = [["--expert-guess", "both"], ["--chunk", "1", "--expert-guess", "router"]]
 KV_FORMATS = [[], ["--kv", "int8"], ["--kv", "int4"]]
 FULL_FOLDERS = {"llama", "llama_k256", "llama_window", "qwen2", "qwen3", "qwen3_moe"}
 BRIEF_FIRST_WAYS = [["--chunk", "1"], ["--chunk", "7", "--beside", "3"]]
 BRIEF_OTHER_WAYS = [[], ["--chunk", "7", "--beside", "3"]]
 BRIEF_KV = ["--kv", "int8"]
 # Prefixes do not carry these on: they have states, or an encoder.
+# Not to be cut anywhere, or not at as many places as there are cards: an encoder, layers that share pages or an index.
+UNDIVIDED = {"t5", "mistral-large4", "deepseek32", "glm-dsa"}
 WITHOUT_PREFIXES = {"kimi-linear", "qwen3next", "qwen35", "qwen35moe", "t5"}
 TOKENS = ",".join(str((i * 37 + 5) % 200) for i in range(75))
 
 
 def logits(sluice, model, card, way):
+    several = ["--cards", card[1]] if isinstance(card, tuple) else ["--card", card]
     way = [*way, "--decoder-tokens", TOKENS] if "t5" in model.parent.name else way
-    done = subprocess.run([sluice, "logits", str(model), "--card", card, "--tokens", TOKENS, "--out", "-", *way],
+    done = subprocess.run([sluice, "logits", str(model), *several, "--tokens", TOKENS, "--out", "-", *way],
                           capture_output=True, timeout=600)
     if done.returncode != 0:
-        raise RuntimeError(f"{card} {' '.join(way)}: " + done.stderr.decode(errors="replace").strip()[-300:])
+        raise RuntimeError(f"{' '.join(several)} {' '.join(way)}: " + done.stderr.decode(errors="replace").strip()[-300:])
     return done.stdout
 
 
@@ -80,6 +88,24 @@ def expert_slots(sluice, model):
     everything = experts * values["block_count"]
     few = {used, used + 1, max(everything // 10, used), everything // 2, everything}
     return sorted(few) if experts else []
+
+
+def compare_lists(sluice, model, cards, no_prefixes):
+    n, slots = 0, expert_slots(sluice, model)
+    want = logits(sluice, model, cards[0], [])
+    lists = LISTS if cards[0] == "sim" else []
+    lists = lists + [(f"{cards[0]},{card}", 2) for card in cards[1:]] + [(f"{card}*2", 2) for card in cards[1:]]
+    for list_, n_cards in lists:
+        if n_cards > inspected(sluice, model)["hyperparameters"]["block_count"]:
+            continue
+        ways = LIST_WAYS if "sim" in list_.split(",")[0] else [[]]
+        ways = [way for way in ways if not (no_prefixes and "--cached" in way)]
+        ways = ways + [["--expert-slots", str(few), *way] for few in slots[:2] for way in LIST_SLOT_WAYS]
+        for way in ways:
+            n += 1
+            if logits(sluice, model, ("--cards", list_), way) != want:
+                raise RuntimeError(f"--cards {list_} {' '.join(way)}: other bytes than {cards[0]}")
+    return n
 
 
 def compare_slots(sluice, model, cards, no_prefixes):
@@ -123,6 +149,8 @@ def compare(sluice, model, cards, simd):
             n += 1
             if logits(sluice, model, card, kv + way) != want:
                 raise RuntimeError(f"{card} {' '.join(kv + way)}: other bytes than {cards[0]}")
+    if inspected(sluice, model)["architecture"] not in UNDIVIDED:
+        n += compare_lists(sluice, model, cards, no_prefixes)
     return n + compare_slots(sluice, model, cards, no_prefixes)
 
 

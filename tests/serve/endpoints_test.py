@@ -19,16 +19,16 @@ def refused(path, body, says, status=400):
     assert got == status and says in json.dumps(answer["error"]), (path, got, answer)
 
 
-def metrics():
+def metrics(server=SERVER):
     """name or name{label} -> value; every line is looked at."""
-    status, headers, body = SERVER.request("GET", "/metrics")
+    status, headers, body = server.request("GET", "/metrics")
     assert status == 200 and headers["Content-Type"].startswith("text/plain; version=0.0.4")
     values, types = {}, {}
     for line in body.decode().splitlines():
         if line.startswith("# TYPE "):
             types[line.split()[2]] = line.split()[3]
         elif not line.startswith("# HELP "):
-            match = re.fullmatch(r'(sluice_[a-z_]+)(\{[a-z]+="[a-z0-9]+"\})? (\d+)', line)
+            match = re.fullmatch(r'(sluice_[a-z_]+)(\{[a-z]+="[a-z0-9]+"(?:,spec="[a-z0-9:]+")?\})? (\d+)', line)
             assert match and types[match[1]] in ("counter", "gauge"), line
             assert match[1].endswith("_total") == (types[match[1]] == "counter"), line
             values[match[1] + (match[2] or "")] = int(match[3])
@@ -110,6 +110,27 @@ def cards():
     assert all(0 <= bank["bytes_free"] < bank["bytes"] for bank in card["banks"]) and card["banks"]
 
 
+def several_cards_are_named_each():
+    server = Server(BINARY, "--cards", "sim:u55c,sim:u50", "--ctx", "256")
+    try:
+        one, two = server.get("/v1/cards")[1]["data"]
+        assert (one["id"], two["id"]) == ("card 1 of 2 (sim:u55c)", "card 2 of 2 (sim:u50)"), (one["id"], two["id"])
+        assert (one["profile"], two["profile"]) == ("u55c", "u50")
+        assert one["first_layer"] == 0 and two["first_layer"] == one["layers"] and one["layers"] + two["layers"] == 5
+        status, answer = server.post("/v1/chat/completions", GOOD_CHAT)
+        text = answer["choices"][0]["message"]["content"]
+        assert status == 200 and text == SERVER.post("/v1/chat/completions", GOOD_CHAT)[1]["choices"][0]["message"]["content"]
+        values = metrics(server)
+        for number, spec in (("1", "sim:u55c"), ("2", "sim:u50")):
+            of_card = f'{{card="{number}",spec="{spec}"}}'
+            assert values["sluice_card_layers" + of_card] in (1, 2, 3, 4) and values["sluice_card_free_bytes" + of_card] > 0
+            assert values["sluice_card_waits_picoseconds_total" + of_card] > 0, values
+        assert any(line.endswith("card 2 of 2 (sim:u50): layers %d to 4" % two["first_layer"]) for line in server.lines), server.lines
+        assert server.stop() == 0 and not server.errors, server.errors
+    finally:
+        server.kill()
+
+
 def everything_is_given_back():
     SERVER.wait_idle()
     assert SERVER.stop() == 0 and not SERVER.errors, SERVER.errors
@@ -118,7 +139,8 @@ def everything_is_given_back():
 if __name__ == "__main__":
     try:
         exit_status = run_checks([tokenize_as_the_command_does, text_comes_back, longer_than_the_context_and_through_the_intake,
-                                  the_prompt_of_a_chat, wrong_requests, metrics_count, cards, everything_is_given_back])
+                                  the_prompt_of_a_chat, wrong_requests, metrics_count, cards, several_cards_are_named_each,
+                                  everything_is_given_back])
     finally:
         SERVER.kill()
     sys.exit(exit_status)

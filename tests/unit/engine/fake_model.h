@@ -71,6 +71,12 @@ const struct model *loaded_model_source(const struct loaded_model *loaded) { ret
 struct card *loaded_model_card(const struct loaded_model *loaded) { return (struct card *)(uintptr_t)&loaded->card; }
 void card_describe(const struct card *card, struct card_info *info) { *info = card->info; }
 
+struct loaded_model *loaded_model_next(const struct loaded_model *loaded)
+{
+    (void)loaded;
+    return NULL;
+}
+
 uint32_t loaded_model_expert_slots(const struct loaded_model *loaded)
 {
     (void)loaded;
