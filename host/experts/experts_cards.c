@@ -48,7 +48,8 @@ static int measure_layer(const struct dividing *d, const struct card_info *info,
     if (result < 0) return result;
     result = model_card_needs(part, &whole, &needs, err);
     if (result == 0 && needs.expert_bytes > 0)
-        result = expert_pool_measure(part, info, d->options->expert_piece_bytes, &streaming, err);
+        result =
+            expert_pool_measure(part, info, d->options->expert_slots, d->options->expert_piece_bytes, &streaming, err);
     model_close(part);
     if (result < 0) return result;
     bytes->experts = larger(bytes->experts, needs.expert_bytes);
