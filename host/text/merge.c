@@ -2,7 +2,9 @@
 #include "host/text/merge.h"
 #include "host/base/memory.h"
 
-#define FEW 24 /* symbols from which on the heap is faster */
+#define FEW 24        /* symbols from which on the heap is faster */
+#define SORT_FROM 512 /* candidates from which on sorting them all is faster than taking them from the heap */
+#define DIGIT_BITS 11u
 
 int merge_reserve(struct merge_space *space, size_t n, struct error *err)
 {
@@ -13,8 +15,10 @@ int merge_reserve(struct merge_space *space, size_t n, struct error *err)
     if (symbols) space->symbols = symbols;
     /* n - 1 candidates at first; each join takes one out and puts at most two in. */
     uint64_t *heap = symbols ? memory_grow(space->heap, 2 * capacity, sizeof *heap) : NULL;
-    if (!heap) return error_set(err, ERROR_NO_MEMORY, "tokenize: out of memory for %zu symbols", capacity);
-    space->heap = heap;
+    if (heap) space->heap = heap;
+    uint64_t *sorted = heap ? memory_grow(space->sorted, 2 * capacity, sizeof *sorted) : NULL;
+    if (!sorted) return error_set(err, ERROR_NO_MEMORY, "tokenize: out of memory for %zu symbols", capacity);
+    space->sorted = sorted;
     space->capacity = capacity;
     return 0;
 }
@@ -23,6 +27,7 @@ void merge_free(struct merge_space *space)
 {
     free(space->symbols);
     free(space->heap);
+    free(space->sorted);
     *space = (struct merge_space){0};
 }
 
@@ -57,6 +62,58 @@ static uint64_t heap_pop(struct merge_space *space)
     space->heap[0] = space->heap[--space->n_heap];
     if (space->n_heap) sift_down(space->heap, space->n_heap, 0);
     return top;
+}
+
+/* One pass of a radix sort by these bits; false if all keys have them alike, and then nothing has moved. */
+static bool sort_digit(const uint64_t *from, uint64_t *to, size_t n, unsigned shift)
+{
+    size_t place[1u << DIGIT_BITS] = {0};
+    const uint64_t mask = (1u << DIGIT_BITS) - 1;
+    for (size_t i = 0; i < n; i++) place[from[i] >> shift & mask]++;
+    if (place[from[0] >> shift & mask] == n) return false;
+    size_t before = 0;
+    for (size_t d = 0; d <= mask; d++) {
+        const size_t count = place[d];
+        place[d] = before;
+        before += count;
+    }
+    for (size_t i = 0; i < n; i++) to[place[from[i] >> shift & mask]++] = from[i];
+    return true;
+}
+
+/* All candidates of the heap become the sorted ones, of which none is left. */
+static void sort_candidates(struct merge_space *space)
+{
+    static const unsigned shifts[] = {0, 11, 22, 32, 43, 54}; /* the index's digits, then the rank's */
+    for (unsigned i = 0; i < sizeof shifts / sizeof *shifts; i++) {
+        if (!sort_digit(space->heap, space->sorted, space->n_heap, shifts[i])) continue;
+        uint64_t *sorted = space->sorted;
+        space->sorted = space->heap;
+        space->heap = sorted;
+    }
+    uint64_t *sorted = space->heap;
+    space->heap = space->sorted;
+    space->sorted = sorted;
+    space->n_sorted = space->n_heap;
+    space->next_sorted = 0;
+    space->n_heap = 0;
+}
+
+/*
+ * The best candidate leaves. False: there is none. New ones go to the heap; what has gathered there is sorted once the others
+ * are used up.
+ */
+static bool take_best(struct merge_space *space, uint64_t *best)
+{
+    if (space->next_sorted == space->n_sorted && space->n_heap >= SORT_FROM) sort_candidates(space);
+    if (space->next_sorted < space->n_sorted &&
+        (space->n_heap == 0 || space->sorted[space->next_sorted] < space->heap[0]))
+        *best = space->sorted[space->next_sorted++];
+    else if (space->n_heap > 0)
+        *best = heap_pop(space);
+    else
+        return false;
+    return true;
 }
 
 /* Looks up the pair that starts at symbol left. Returns false if there is none. */
@@ -106,14 +163,13 @@ void merge_run(struct merge_space *space, size_t n, merge_lookup lookup, const v
         run_few(symbols, lookup, context);
         return;
     }
-    space->n_heap = 0;
+    space->n_heap = space->n_sorted = space->next_sorted = 0;
     for (uint32_t i = 0; i < n; i++)
         if (symbols[i].rank != MERGE_END) space->heap[space->n_heap++] = (uint64_t)symbols[i].rank << 32 | i;
-    for (size_t i = space->n_heap / 4 + 1; i-- > 0;)
+    for (size_t i = space->n_heap < SORT_FROM ? space->n_heap / 4 + 1 : 0; i-- > 0;)
         if (i < space->n_heap) sift_down(space->heap, space->n_heap, i);
 
-    while (space->n_heap) {
-        uint64_t best = heap_pop(space);
+    for (uint64_t best; take_best(space, &best);) {
         uint32_t index = (uint32_t)best;
         /* A candidate is stale if its left symbol has since become part of another pair (or of nothing). */
         if (symbols[index].rank != best >> 32) continue;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The heart of both kinds of BPE: join the two neighbours with the best rank, until no two can be joined. A heap of
- * candidates makes it O(n log n) in the number of symbols, so that one word of a megabyte is no attack.
+ * candidates makes it O(n log n) in the number of symbols, so that one word of a megabyte is no attack; many candidates at once
+ * are sorted by radix, which a heap of a million does not keep up with.
  * Internal to host/text.
  */
 #ifndef SLUICE_TEXT_MERGE_H
@@ -28,9 +29,10 @@ typedef bool (*merge_lookup)(const void *context, const struct merge_symbol *lef
 
 struct merge_space {
     struct merge_symbol *symbols; /* owned; the caller sets start, length and id of the first n */
-    uint64_t *heap;               /* owned; rank in the upper half, index of the left symbol in the lower */
+    uint64_t *heap;               /* owned; candidates: rank in the upper half, index of the left symbol in the lower */
+    uint64_t *sorted;             /* owned; more of them, those from next_sorted on in order */
     size_t capacity;              /* symbols */
-    size_t n_heap;
+    size_t n_heap, n_sorted, next_sorted;
 };
 
 /* Room for n symbols; grows only. ERROR_TOO_LARGE above 2^31 symbols. */

@@ -11,7 +11,7 @@
 
 #include <stdlib.h>
 
-enum { N_IDS = 40, MAX_WORD = 60 };
+enum { N_IDS = 40, MAX_WORD = 60, LONG_WORD = 2000 }; /* from some hundred on candidates are sorted, too */
 
 /* rank[left][right], or MERGE_END; the result is another id below N_IDS. */
 struct rules {
@@ -51,6 +51,37 @@ static size_t merge_slowly(const struct rules *rules, uint32_t *ids, size_t n)
     }
 }
 
+static void new_rules(struct rules *rules, uint64_t *seed)
+{
+    for (size_t i = 0; i < N_IDS * N_IDS; i++) { /* few distinct ranks, so that ties are common */
+        bool joins = next_random(seed) % 3 != 0;
+        (&rules->rank[0][0])[i] = joins ? next_random(seed) % 50 : MERGE_END;
+        (&rules->result[0][0])[i] = next_random(seed) % N_IDS;
+    }
+}
+
+static void compare(struct merge_space *space, const struct rules *rules, uint32_t n, uint64_t *seed)
+{
+    uint32_t ids[LONG_WORD];
+    struct error err;
+    assert_int_equal(merge_reserve(space, n, &err), 0);
+    const uint32_t n_different = 1 + next_random(seed) % N_IDS;
+    for (uint32_t i = 0; i < n; i++) {
+        ids[i] = next_random(seed) % n_different;
+        space->symbols[i] = (struct merge_symbol){.start = i, .length = 1, .id = ids[i]};
+    }
+    merge_run(space, n, lookup, rules);
+    size_t expected = merge_slowly(rules, ids, n), got = 0, length = 0;
+    for (uint32_t i = 0; i != MERGE_END; i = space->symbols[i].next) {
+        assert_true(got < expected);
+        assert_int_equal(space->symbols[i].id, ids[got++]);
+        assert_int_equal(space->symbols[i].start, length);
+        length += space->symbols[i].length;
+    }
+    assert_int_equal(got, expected);
+    assert_int_equal(length, n);
+}
+
 static void agrees_with_the_slow_way(void **state)
 {
     (void)state;
@@ -59,30 +90,12 @@ static void agrees_with_the_slow_way(void **state)
     struct merge_space space = {0};
     uint64_t seed = 1;
     for (int round = 0; round < 20000; round++) {
-        if (round % 100 == 0) { /* few distinct ranks, so that ties are common */
-            for (size_t i = 0; i < N_IDS * N_IDS; i++) {
-                bool joins = next_random(&seed) % 3 != 0;
-                (&rules->rank[0][0])[i] = joins ? next_random(&seed) % 50 : MERGE_END;
-                (&rules->result[0][0])[i] = next_random(&seed) % N_IDS;
-            }
-        }
-        uint32_t ids[MAX_WORD], n = 1 + next_random(&seed) % MAX_WORD;
-        struct error err;
-        assert_int_equal(merge_reserve(&space, n, &err), 0);
-        for (uint32_t i = 0; i < n; i++) {
-            ids[i] = next_random(&seed) % N_IDS;
-            space.symbols[i] = (struct merge_symbol){.start = i, .length = 1, .id = ids[i]};
-        }
-        merge_run(&space, n, lookup, rules);
-        size_t expected = merge_slowly(rules, ids, n), got = 0, length = 0;
-        for (uint32_t i = 0; i != MERGE_END; i = space.symbols[i].next) {
-            assert_true(got < expected);
-            assert_int_equal(space.symbols[i].id, ids[got++]);
-            assert_int_equal(space.symbols[i].start, length);
-            length += space.symbols[i].length;
-        }
-        assert_int_equal(got, expected);
-        assert_int_equal(length, n);
+        if (round % 100 == 0) new_rules(rules, &seed);
+        compare(&space, rules, 1 + next_random(&seed) % MAX_WORD, &seed);
+    }
+    for (int round = 0; round < 60; round++) {
+        new_rules(rules, &seed);
+        compare(&space, rules, 400 + next_random(&seed) % (LONG_WORD - 400), &seed);
     }
     merge_free(&space);
     free(rules);
