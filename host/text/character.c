@@ -31,7 +31,7 @@ bool character_is_accent(uint32_t c) { return c >= 0x300 && IN(unicode_accents, 
 bool character_is_nonspacing(uint32_t c) { return c >= 0x300 && IN(unicode_nonspacing, c); }
 bool character_is_digit(uint32_t c) { return IN(unicode_digits, c); }
 bool character_is_formless(uint32_t c) { return IN(unicode_formless, c); }
-bool character_is_word(uint32_t c) { return c == 0x200c || c == 0x200d || IN(unicode_word, c); } /* and joiners */
+bool character_is_word(uint32_t c) { return IN(unicode_word, c); }
 
 bool character_is_ideograph(uint32_t c)
 {

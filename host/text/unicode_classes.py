@@ -4,7 +4,7 @@
 usage: unicode_classes.py >host/text/unicode_classes.h   (needs the Python package tokenizers, libpcre2-8 and libutf8proc)"""
 import ctypes
 
-from tokenizers import Regex, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 pcre2 = ctypes.CDLL("libpcre2-8.so.0")
 pcre2.pcre2_compile_8.restype = ctypes.c_void_p
@@ -46,6 +46,17 @@ def pieces(pre_tokenizer):
 
 def in_reference(pattern):
     return pieces(pre_tokenizers.Split(Regex(pattern), "removed", invert=True))
+
+
+def beside_single_word():
+    """Characters that keep an added token with single_word from being one: another \\w than that of patterns."""
+    tokenizer = Tokenizer(models.WordLevel({"<unk>": 0}, unk_token="<unk>"))
+    tokenizer.add_tokens([AddedToken("alone", single_word=True)])
+    name, out = tokenizer.token_to_id("alone"), set()
+    for i in range(0, len(POINTS), BLOCK):
+        block = POINTS[i:i + BLOCK]
+        out |= {c for c, found in zip(block, tokenizer.encode_batch([chr(c) + "alone" for c in block])) if name not in found.ids}
+    return out
 
 
 def ranges(points):
@@ -171,7 +182,7 @@ def main():
             digits.add(c)
     print_ranges("unicode_digits", digits)
     print("/* What single_word looks for beside a name. */")
-    print_ranges("unicode_word", in_reference("\\w+"))
+    print_ranges("unicode_word", beside_single_word())
     print("/* Normal forms leave these alone. */")
     print_ranges("unicode_formless", unknown_to_forms())
     print("/* Small letters: from first to last in steps, this much is added. */")
