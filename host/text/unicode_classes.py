@@ -144,7 +144,7 @@ def unknown_to_forms():
         around = [s, "a\u0301" + s, "a" + s + "\u0316", "a" + s + "\u0334", "a\u0345" + s]
         if any(nfd.normalize_str(t) != utf8proc_form(t, 0) for t in around) or nfkd.normalize_str(s) != utf8proc_form(s, COMPATIBLE):
             unknown.add(c)
-    return unknown
+    return unknown | {0x11a7}  # the place before the first final of Hangul: utf8proc joins it to a syllable, where it vanishes
 
 
 def main():
